@@ -1,0 +1,1 @@
+"""Each module knows one outside system; none knows another."""

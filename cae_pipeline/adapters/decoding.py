@@ -1,0 +1,183 @@
+"""Bytes → uint8, within limits of bytes, pixels, frames and time.
+
+Files come from outside. Validation opens each in a process of its own making, with a time limit
+and a memory limit, so that a file built to hang or to crash a decoder costs one row, not the batch.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import resource
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import TimeoutError as DecodeTimeoutError
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pebble import ProcessExpired, ProcessPool
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from cae_pipeline.core.batch import Reason
+from cae_pipeline.core.facts import ImageFacts, measure
+from cae_pipeline.core.images import Pixels, with_channels
+from cae_pipeline.errors import UnreadableImageError
+
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
+"""What cameras write. Pillow knows fifty more, each with a parser of its own to attack."""
+SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """What one file may cost.
+
+    Attributes:
+        max_bytes: Size of the file.
+        max_pixels: Columns times rows.
+        timeout_seconds: Wall time of one decoding.
+        max_memory_bytes: Address space of a decoding process.
+        num_processes: Decoding processes at once.
+    """
+
+    max_bytes: int = 64 * 2**20
+    max_pixels: int = 64_000_000
+    timeout_seconds: float = 20.0
+    max_memory_bytes: int = 4 * 2**30
+    num_processes: int = 2
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What became of one file: its facts, or why there are none."""
+
+    facts: ImageFacts | None
+    reason: Reason | None = None
+    detail: str = ""
+
+
+def decode(content: bytes, limits: DecodeLimits) -> tuple[Pixels, str]:
+    """Decode one image file.
+
+    EXIF rotation is applied, 16-bit greys are scaled to 8 bits, palettes and alpha are resolved
+    to colour or grey.
+
+    Returns:
+        Pixels, shape `(h, w)` or `(h, w, 3)`, uint8, and Pillow's name of the format as delivered.
+
+    Raises:
+        UnreadableImageError: With one of the reasons of `core.batch.Reason`.
+    """
+    if len(content) > limits.max_bytes:
+        raise UnreadableImageError(Reason.TOO_LARGE, f"{len(content):,} bytes, at most {limits.max_bytes:,} are decoded")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns where a header lies about a file; a warning nobody reads is no defence
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                return _pixels(image, limits), image.mode
+    except UnreadableImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(Reason.NOT_AN_IMAGE, f"none of {', '.join(FORMATS)}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
+        raise UnreadableImageError(Reason.TOO_LARGE, str(error) or "needs more memory than allowed") from error
+    except Exception as error:
+        # Pillow's decoders raise OSError, ValueError, SyntaxError, TypeError, struct.error and more
+        raise UnreadableImageError(_broken(error, content), f"{type(error).__name__}: {error}") from error
+
+
+def read_for_network(content: bytes, limits: DecodeLimits, *, height_px: int, width_px: int, channels: int) -> Pixels:
+    """Decode and resize as the network wants it: the same pixels in training and in scoring.
+
+    Returns:
+        Shape `(height_px, width_px, channels)`, uint8; area-averaged when shrunk.
+    """
+    pixels, _ = decode(content, limits)
+    image = with_channels(pixels, channels)
+    if image.shape[:2] != (height_px, width_px):
+        image = cv2.resize(image, (width_px, height_px), interpolation=cv2.INTER_AREA)
+    return image.reshape(height_px, width_px, channels)
+
+
+def measure_files(paths: Sequence[Path], limits: DecodeLimits) -> Iterator[Measured]:
+    """Measure files in decoding processes, in the order given.
+
+    Nothing in a file can stop this: a file that hangs is `decode_timeout`, one that ends its
+    process is `decoder_crashed`, and the next file gets a new process.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPool(limits.num_processes, context=context, initializer=_settle_in, initargs=(limits,)) as pool:
+        # chunks of one: a time limit and a crash then belong to one file
+        results = pool.map(_measure_file, paths, [limits] * len(paths), timeout=limits.timeout_seconds).result()
+        for _ in paths:
+            try:
+                yield next(results)
+            except DecodeTimeoutError:
+                yield Measured(None, Reason.DECODE_TIMEOUT, f"not decoded within {limits.timeout_seconds:g} s")
+            except ProcessExpired as error:
+                yield Measured(None, Reason.DECODER_CRASHED, f"the decoder ended with exit code {error.exitcode}")
+            except MemoryError:
+                yield Measured(None, Reason.TOO_LARGE, "needs more memory than allowed")
+
+
+def _measure_file(path: Path, limits: DecodeLimits) -> Measured:
+    try:
+        if path.stat().st_size > limits.max_bytes:
+            raise UnreadableImageError(
+                Reason.TOO_LARGE, f"{path.stat().st_size:,} bytes, at most {limits.max_bytes:,} are decoded"
+            )
+        pixels, mode = decode(path.read_bytes(), limits)
+        return Measured(measure(pixels, mode=mode))
+    except UnreadableImageError as error:
+        return Measured(None, Reason(error.reason), error.detail)
+    except OSError as error:
+        return Measured(None, Reason.UNREADABLE, f"{type(error).__name__}: {error}")
+
+
+def _settle_in(limits: DecodeLimits) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (limits.max_memory_bytes, hard))
+    cv2.setNumThreads(1)
+    # libtiff and Pillow comment on every oddity of a broken file; its reason code says enough
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def _pixels(image: Image.Image, limits: DecodeLimits) -> Pixels:
+    if image.width * image.height > limits.max_pixels:
+        raise UnreadableImageError(
+            Reason.TOO_LARGE, f"{image.width}×{image.height} px, at most {limits.max_pixels:,} pixels are decoded"
+        )
+    if getattr(image, "n_frames", 1) > 1:
+        raise UnreadableImageError(Reason.MULTIPLE_FRAMES, f"{image.n_frames} frames, expected one")  # type: ignore[attr-defined]
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in SIXTEEN_BITS:
+        return _eight_bits(np.asarray(upright))
+    if upright.mode == "F":
+        raise UnreadableImageError(Reason.WRONG_MODE, "floating-point pixels have no known range, expected integers")
+    grey = upright.mode in ("1", "L", "LA", "La")
+    return np.asarray(upright.convert("L" if grey else "RGB"))
+
+
+def _eight_bits(deep: np.ndarray) -> Pixels:
+    """Scale 16-bit greys; Pillow's own convert would saturate everything above 255."""
+    if deep.size and (deep.min() < 0 or deep.max() > 65535):
+        raise UnreadableImageError(Reason.WRONG_MODE, "32-bit pixels outside 0 … 65535, expected 8 or 16 bits")
+    scaled: Pixels = (deep.astype(np.uint32) // 257).astype(np.uint8)
+    return scaled
+
+
+def _broken(error: Exception, content: bytes) -> Reason:
+    text = str(error).lower()
+    if "truncated" in text or "unexpected end" in text or isinstance(error, EOFError):
+        return Reason.TRUNCATED
+    ended_early = {b"\x89PNG\r\n\x1a\n": b"IEND", b"\xff\xd8\xff": b"\xff\xd9"}
+    for start, end in ended_early.items():
+        if content.startswith(start) and end not in content[-4096:]:
+            return Reason.TRUNCATED
+    return Reason.UNREADABLE

@@ -1,0 +1,87 @@
+"""The night's report as one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from cae_pipeline import __version__
+
+NUM_BARS = 40
+
+
+@dataclass(frozen=True)
+class FlaggedImage:
+    """One flagged image as the report shows it; the pictures are `data:` addresses, or empty."""
+
+    name: str
+    batch_id: str
+    image_id: str
+    score: float
+    p_value: float
+    num_regions: int
+    picture: str
+    map_picture: str
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Bars of the score distribution, in shares of the drawing's height and width."""
+
+    bars: tuple[tuple[float, float, float, bool], ...]  # left, width, height, above the threshold
+    threshold_at: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class LineNight:
+    """What the report says of one line."""
+
+    line: str
+    description: str
+    batches: Sequence[dict[str, Any]]
+    counts: dict[str, int]
+    quarantined: Sequence[dict[str, Any]]
+    flagged: Sequence[FlaggedImage]
+    num_flagged: int
+    model_version: str
+    threshold: float | None
+    target_false_alarm_rate: float
+    histogram: Histogram | None
+    drift: Sequence[dict[str, Any]]
+    has_drifted: bool
+
+
+def render_night(night: date, lines: Sequence[LineNight], *, made_at: datetime) -> str:
+    """Render the report of one night over all lines."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("night.html").render(
+        night=night, lines=lines, made_at=made_at, version=__version__
+    )
+
+
+def histogram_of(scores: Sequence[float], threshold: float) -> Histogram | None:
+    """Sort scores into bars; the last one holds all beyond the scale. None where there are no scores."""
+    if not scores:
+        return None
+    values = np.asarray(scores)
+    highest = float(max(threshold * 1.6, np.quantile(values, 0.98)))
+    counts, edges = np.histogram(np.minimum(values, highest), bins=NUM_BARS, range=(0, highest))
+    tallest = max(int(counts.max()), 1)
+    bars = tuple(
+        (i / NUM_BARS, 1 / NUM_BARS, int(count) / tallest, bool(edges[i] + highest / NUM_BARS / 2 > threshold))
+        for i, count in enumerate(counts)
+    )
+    return Histogram(bars, min(threshold / highest, 1.0), highest)

@@ -1,0 +1,1 @@
+"""The results database: schema, writes, queries and migrations; SQLite or PostgreSQL."""

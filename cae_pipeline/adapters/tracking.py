@@ -1,0 +1,195 @@
+"""MLflow: runs, datasets, pictures, model versions and aliases.
+
+A person who opens the MLflow UI must be able to judge a run without opening code.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# read when the library is imported
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from cae_pipeline.errors import ArtefactError, ConfigurationError
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+SCORER_FOLDER = "scorer"
+
+
+@dataclass(frozen=True)
+class TrackingRun:
+    """An open MLflow run; everything of one training goes through it."""
+
+    client: MlflowClient
+    run_id: str
+
+    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Record what the run was asked for."""
+        mlflow.log_params(dict(parameters), run_id=self.run_id)
+
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int | None = None) -> None:
+        """Record figures, of an epoch where a step is given."""
+        mlflow.log_metrics(dict(metrics), step=step, run_id=self.run_id)
+
+    def log_dataset(self, members: pd.DataFrame, *, name: str, sha256: str, source: str) -> None:
+        """Record which images were trained on: the table as an artefact, its digest as the dataset's."""
+        dataset = mlflow.data.from_pandas(members, source=source, name=name, digest=sha256[:32])
+        mlflow.log_input(dataset, context="training")
+        mlflow.log_text(members.to_csv(index=False), "snapshot.csv", run_id=self.run_id)
+
+    def log_text(self, text: str, name: str) -> None:
+        """Keep a text file with the run."""
+        mlflow.log_text(text, name, run_id=self.run_id)
+
+    def log_figure(self, figure: Any, name: str) -> None:
+        """Keep a matplotlib figure with the run."""
+        mlflow.log_figure(figure, name)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Mark the run with what people filter by."""
+        mlflow.set_tags(dict(tags))
+
+    def log_scorer(self, folder: Path) -> str:
+        """Keep the files that scoring loads; returns where."""
+        mlflow.log_artifacts(str(folder), SCORER_FOLDER, run_id=self.run_id)
+        return f"runs:/{self.run_id}/{SCORER_FOLDER}"
+
+    def register(self, network: Any, *, registered_name: str, shape: Sequence[int], tags: Mapping[str, str]) -> int:
+        """Log the Keras model with its signature and register it; returns its version number.
+
+        Args:
+            network: The Keras model, for people and other tools; our scoring never loads it.
+            shape: Of one image: height, width, channels.
+        """
+        import mlflow.keras
+
+        spec = TensorSpec(np.dtype("float32"), (-1, *shape))
+        # requirements by hand: working them out costs MLflow 45 s in another process
+        info = mlflow.keras.log_model(
+            network,
+            name="model",
+            signature=ModelSignature(Schema([spec]), Schema([spec])),
+            pip_requirements=[f"{name}=={_version(name)}" for name in ("keras", "numpy")],
+        )
+        return int(mlflow.register_model(info.model_uri, registered_name, tags=dict(tags)).version)
+
+
+@contextmanager
+def start_run(tracking_uri: str, *, experiment: str, run_name: str, artifact_root: str | None) -> Iterator[TrackingRun]:
+    """Open a run; it ends as FAILED if the body raises.
+
+    Args:
+        tracking_uri: A server, or a database such as `sqlite:///workspace/mlflow.db`.
+        experiment: Made if it is not there.
+        artifact_root: Where a new experiment keeps its files; None leaves that to the server.
+
+    Raises:
+        ConfigurationError: If the tracking store cannot be reached.
+    """
+    client = _connect(tracking_uri)
+    found = client.get_experiment_by_name(experiment)
+    experiment_id = found.experiment_id if found else client.create_experiment(experiment, artifact_location=artifact_root)
+    with mlflow.start_run(experiment_id=experiment_id, run_name=run_name) as run:
+        yield TrackingRun(client, run.info.run_id)
+
+
+def set_alias(tracking_uri: str, registered_name: str, alias: str, version: int) -> None:
+    """Point an alias at a version; the results table is the truth, the alias mirrors it."""
+    client = _connect(tracking_uri)
+    client.set_registered_model_alias(registered_name, alias, str(version))
+    if alias == CHAMPION:
+        # who has become champion is no challenger any more
+        held = client.get_registered_model(registered_name).aliases.get(CHALLENGER)
+        if str(held) == str(version):
+            client.delete_registered_model_alias(registered_name, CHALLENGER)
+
+
+def tag_version(tracking_uri: str, registered_name: str, version: int, tags: Mapping[str, str]) -> None:
+    """Mark a registered version."""
+    client = _connect(tracking_uri)
+    for key, value in tags.items():
+        client.set_model_version_tag(registered_name, str(version), key, value)
+
+
+def tag_run(tracking_uri: str, run_id: str, tags: Mapping[str, str]) -> None:
+    """Mark a run that has ended."""
+    client = _connect(tracking_uri)
+    for key, value in tags.items():
+        client.set_tag(run_id, key, value)
+
+
+def fetch_artefact(tracking_uri: str, artefact_uri: str, folder: Path) -> Path:
+    """Copy a model's files from the run that made them; returns the folder they are in.
+
+    Raises:
+        ArtefactError: If they are gone.
+    """
+    mlflow.set_tracking_uri(tracking_uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artefact_uri, dst_path=str(folder)))
+    except (MlflowException, OSError) as error:
+        raise ArtefactError(f"{artefact_uri} cannot be read: {error}. Restore MLflow's artefacts, or train again.") from error
+
+
+def list_runs(tracking_uri: str, *, experiment: str | None, max_results: int) -> list[dict[str, Any]]:
+    """Trainings, newest first, with what a person chooses by."""
+    client = _connect(tracking_uri)
+    experiments = client.search_experiments(filter_string=f"name = '{experiment}'" if experiment else None)
+    runs = client.search_runs(
+        [one.experiment_id for one in experiments], order_by=["attributes.start_time DESC"], max_results=max_results
+    )
+    names = {one.experiment_id: one.name for one in experiments}
+    return [
+        {
+            "run_id": run.info.run_id,
+            "run_name": run.info.run_name,
+            "experiment": names[run.info.experiment_id],
+            "status": run.info.status,
+            "started_at": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC").to_pydatetime(),
+            "model_version": run.data.tags.get("model_version", ""),
+            "decision": run.data.tags.get("decision", ""),
+            "synthetic_auroc": run.data.metrics.get("synthetic_auroc"),
+            "validation_loss": run.data.metrics.get("validation_loss"),
+            "epochs": run.data.metrics.get("epochs"),
+        }
+        for run in runs
+    ]
+
+
+def _connect(tracking_uri: str) -> MlflowClient:
+    # alembic and MLflow tell every migration of a fresh database at INFO
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    mlflow.set_tracking_uri(tracking_uri)
+    if tracking_uri.startswith("sqlite:///"):
+        Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    client = MlflowClient(tracking_uri)
+    try:
+        client.search_experiments(max_results=1)
+    except (MlflowException, OSError) as error:
+        raise ConfigurationError(
+            f"MLflow at {tracking_uri} does not answer: {error}. Check CAE_TRACKING_URI, or start it with `make up`."
+        ) from error
+    return client
+
+
+def _version(distribution: str) -> str:
+    from importlib.metadata import version
+
+    return version(distribution)

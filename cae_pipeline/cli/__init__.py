@@ -1,0 +1,42 @@
+"""`cae …`: parse, call one step, print.
+
+Imports of what a command needs stand inside the command, so that `cae --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from cae_pipeline.cli import lines, models, nightly, queries
+from cae_pipeline.errors import CaeError
+
+app = typer.Typer(
+    help="Tell which of last night's images are not normal.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for room in (nightly, models, queries, lines):
+    room.add_to(app)
+
+EXIT_RETRYABLE, EXIT_REFUSED = 1, 3
+
+
+def main() -> None:
+    """Run the command line; errors of ours end in one sentence, not in a traceback.
+
+    Exit codes: 0 done, 1 failed and a retry may help, 2 wrong words, 3 refused and a retry will not help.
+    """
+    from cae_pipeline.cli.logs import configure_logs
+
+    configure_logs()
+    # TensorFlow tells every start about its build; read when it is imported
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        app()
+    except CaeError as error:
+        print(f"cae: {error}", file=sys.stderr)
+        sys.exit(EXIT_RETRYABLE if error.retryable else EXIT_REFUSED)

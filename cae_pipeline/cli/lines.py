@@ -1,0 +1,60 @@
+"""The product lines file."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cae_pipeline.cli.shared import Format, FormatOption, print_rows
+from cae_pipeline.errors import ConfigurationError
+
+lines_app = typer.Typer(no_args_is_help=True, help="The product lines file.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give the commands to the application."""
+    app.add_typer(lines_app, name="lines", rich_help_panel="Setting up")
+
+
+@lines_app.command("check")
+def check(how: FormatOption = Format.TABLE) -> None:
+    """Check the product lines file and list its lines."""
+    from cae_pipeline.settings import read_lines, read_settings
+
+    lines = read_lines(read_settings().lines_path)
+    rows = [
+        {
+            "line": line.name,
+            "description": line.description,
+            "image": f"{line.model.height_px}×{line.model.width_px}×{line.model.channels}",
+            "code_size": line.model.code_size,
+            "target_false_alarm_rate": line.target_false_alarm_rate,
+            "normal_batches": ", ".join(line.training.normal_batches),
+        }
+        for line in lines.values()
+    ]
+    print_rows(rows, how=how, columns=list(rows[0]) if rows else [])
+
+
+@lines_app.command("schema")
+def schema() -> None:
+    """Print the file's JSON schema, for editors."""
+    from cae_pipeline.settings import lines_schema
+
+    print(lines_schema(), end="")
+
+
+@lines_app.command("init")
+def init(path: Annotated[Path | None, typer.Argument(help="Without: where CAE_LINES_FILE or the workspace says.")] = None) -> None:
+    """Write a commented example to start from."""
+    from cae_pipeline.settings import read_settings
+
+    target = path or read_settings().lines_path
+    if target.exists():
+        raise ConfigurationError(f"{target} is there already; it is left as it is.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(files("cae_pipeline").joinpath("lines.example.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    print(f"written: {target}")

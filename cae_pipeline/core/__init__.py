@@ -1,0 +1,1 @@
+"""Pure rules: arrays and frozen dataclasses in, arrays and frozen dataclasses out."""

@@ -1,0 +1,126 @@
+"""One tree of errors.
+
+::
+
+    CaeError                        what every error of ours can be caught as
+    ├── ConfigurationError          a setting or the lines file cannot be used
+    │   └── ShapeNotRestoredError   the decoder does not give the input size back
+    ├── NotFoundError               a line, batch, image or version that is not there
+    ├── BatchNotReadyError          files are still arriving                     (retry helps)
+    ├── BatchRejectedError          a batch fails as a whole
+    ├── TooFewNormalImagesError     a threshold or a training needs more images
+    ├── NoChampionError             nothing may score this line yet
+    ├── ArtefactError               stored weights are not those our table knows
+    ├── NonFiniteScoreError         a score is NaN or infinite
+    ├── UnreadableImageError        one image; becomes its reason, never stops a batch
+    ├── ConcurrentChangeError       somebody else changed the row first          (retry helps)
+    └── StepFailedError             a `cae` process ended badly                  (retry helps)
+        └── StepRefusedError        … and would end so again
+
+`retryable` says whether the same call can succeed later without a person's doing.
+A message says what, where, expected, received, and what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class CaeError(Exception):
+    """Anything this package raises on purpose."""
+
+    retryable = False
+
+
+class ConfigurationError(CaeError):
+    """A setting or the lines file cannot be used."""
+
+
+class ShapeNotRestoredError(ConfigurationError):
+    """The decoder does not give back the size the encoder was given."""
+
+    def __init__(self, layer: str, *, expected_px: int, received_px: int, axis: str, advice: str) -> None:
+        self.layer, self.expected_px, self.received_px = layer, expected_px, received_px
+        super().__init__(
+            f"layer {layer!r} restores a {axis} of {received_px} px where {expected_px} px went in "
+            f"(off by {received_px - expected_px:+d}). {advice}"
+        )
+
+
+class NotFoundError(CaeError):
+    """Something was asked for by a name nobody knows."""
+
+    def __init__(self, kind: str, name: str, *, known: Sequence[str] = (), advice: str = "") -> None:
+        self.kind, self.name = kind, name
+        listed = f" Known: {', '.join(list(known)[:20])}." if known else ""
+        super().__init__(f"no {kind} {name!r}.{listed}{' ' + advice if advice else ''}")
+
+
+class BatchNotReadyError(CaeError):
+    """Files of the batch may still be arriving."""
+
+    retryable = True
+
+
+class BatchRejectedError(CaeError):
+    """A batch fails as a whole; its images are quarantined, its files stay."""
+
+    def __init__(self, batch_id: str, *, failed: Sequence[str]) -> None:
+        self.batch_id, self.failed = batch_id, tuple(failed)
+        super().__init__(f"batch {batch_id!r} is rejected: " + "; ".join(failed))
+
+
+class TooFewNormalImagesError(CaeError):
+    """There are fewer normal images than a promise needs."""
+
+    def __init__(self, what: str, *, received: int, needed: int, advice: str) -> None:
+        self.received, self.needed = received, needed
+        super().__init__(f"{what}: expected at least {needed} normal images, received {received}. {advice}")
+
+
+class NoChampionError(CaeError):
+    """The line has no model that may score; its images wait as accepted."""
+
+    def __init__(self, line: str) -> None:
+        self.line = line
+        super().__init__(
+            f"line {line!r} has no champion yet; its accepted images wait. Run `cae train {line}` or trigger train_model."
+        )
+
+
+class ArtefactError(CaeError):
+    """A stored model is missing or is not the one that was registered."""
+
+
+class NonFiniteScoreError(CaeError):
+    """A score is NaN or infinite; it must never read as normal."""
+
+
+class UnreadableImageError(CaeError):
+    """One file cannot become an image; `reason` says why."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason, self.detail = reason, detail
+        super().__init__(f"{reason}: {detail}")
+
+    def __reduce__(self) -> tuple[type[UnreadableImageError], tuple[str, str]]:
+        """Survive the trip back from a decoding process."""
+        return type(self), (self.reason, self.detail)
+
+
+class ConcurrentChangeError(CaeError):
+    """A compare-and-swap found another value than it was told."""
+
+    retryable = True
+
+
+class StepFailedError(CaeError):
+    """A `cae` process ended with an error that a retry may cure."""
+
+    retryable = True
+
+
+class StepRefusedError(StepFailedError):
+    """A `cae` process refused for a reason that a retry will meet again."""
+
+    retryable = False

@@ -1,0 +1,101 @@
+"""Fit the autoencoder to normal images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cae_pipeline.core.images import Pixels, to_floats
+from cae_pipeline.core.line import AutoencoderSettings, TrainingSettings
+from cae_pipeline.errors import NonFiniteScoreError
+from cae_pipeline.model.autoencoder import build_autoencoder
+
+OnEpoch = Callable[[int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class FittedAutoencoder:
+    """A trained network and how it got there.
+
+    Attributes:
+        epochs: How many were run.
+        best_epoch: The one whose weights were kept, from 1.
+        validation_loss: Mean squared error on the validation images at that epoch.
+    """
+
+    network: keras.Model
+    epochs: int
+    best_epoch: int
+    validation_loss: float
+    train_seconds: float
+    images_per_second: float
+
+
+def fit_autoencoder(
+    train: Pixels,
+    validation: Pixels,
+    *,
+    model: AutoencoderSettings,
+    training: TrainingSettings,
+    on_epoch: OnEpoch = lambda epoch, metrics: None,
+    initial: keras.Model | None = None,
+) -> FittedAutoencoder:
+    """Train on normal images until the validation loss stops falling.
+
+    Args:
+        train: Shape `(n, h, w, c)`, uint8.
+        validation: The same shape but for `n`; decides when to stop, never trained on.
+        model: The network.
+        training: Seed, minibatches, epochs, patience.
+        on_epoch: Told the epoch (from 1) and its `loss`, `val_loss` and `learning_rate`.
+        initial: Weights to start from (a refresh); None starts afresh.
+
+    Raises:
+        NonFiniteScoreError: If the loss is NaN; the learning rate is too high.
+    """
+    keras.utils.set_random_seed(training.seed)
+    network = build_autoencoder(model, seed=training.seed)
+    if initial is not None:
+        network.set_weights(initial.get_weights())
+    minibatch_size = min(training.minibatch_size, len(train))
+    steps = len(train) // minibatch_size
+    schedule = keras.optimizers.schedules.CosineDecay(training.learning_rate, training.epochs * steps, alpha=0.02)
+    # XLA fuses the whole step: 3 to 4 times faster on CPUs
+    network.compile(optimizer=keras.optimizers.Adam(schedule), loss="mse", jit_compile=True)
+    stopping = keras.callbacks.EarlyStopping("val_loss", patience=training.patience, restore_best_weights=True)
+    telling = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, _plain(logs)))
+    started = time.perf_counter()
+    history = network.fit(
+        _minibatches(train, minibatch_size, seed=training.seed),
+        validation_data=_minibatches(validation, min(minibatch_size, len(validation)), seed=None),
+        epochs=training.epochs,
+        callbacks=[stopping, telling, keras.callbacks.TerminateOnNaN()],
+        verbose=0,
+    ).history
+    seconds = time.perf_counter() - started
+    losses = history["val_loss"]
+    if not np.isfinite(losses).all() or not np.isfinite(history["loss"]).all():
+        raise NonFiniteScoreError(
+            f"the loss is not finite after {len(losses)} epochs; expected a number. "
+            f"Lower training.learning_rate (now {training.learning_rate:g})."
+        )
+    best = int(np.argmin(losses))
+    images_per_second = len(losses) * steps * minibatch_size / seconds
+    return FittedAutoencoder(network, len(losses), best + 1, losses[best], seconds, images_per_second)
+
+
+def _minibatches(images: Pixels, minibatch_size: int, *, seed: int | None) -> tf.data.Dataset:
+    """Pair each image with itself; every minibatch is full, so that one compiled step serves all."""
+    data = tf.data.Dataset.from_tensor_slices(to_floats(images)).cache()
+    if seed is not None:
+        data = data.shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
+    return data.batch(minibatch_size, drop_remainder=True).map(lambda x: (x, x)).prefetch(2)
+
+
+def _plain(logs: Mapping[str, float] | None) -> dict[str, float]:
+    return {name: float(value) for name, value in (logs or {}).items()}

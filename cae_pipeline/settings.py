@@ -1,0 +1,166 @@
+"""Every knob: the environment (prefix `CAE_`) and the product lines file; each read once."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cae_pipeline.core.convolution import encoder_sizes
+from cae_pipeline.core.line import Line
+from cae_pipeline.errors import ConfigurationError, NotFoundError
+
+_LINE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+_LINES = TypeAdapter(dict[str, Line])
+
+
+class Settings(BaseSettings):
+    """What one installation is told. Every field is the environment variable `CAE_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="CAE_", frozen=True, extra="ignore")
+
+    workspace: Path = Path("workspace")
+    """Folder of everything that is written at run time."""
+    lines_file: Path | None = None
+    """The product lines; unset: `lines.toml` in the workspace."""
+    results_url: str = ""
+    """SQLAlchemy URL of the results database; unset: SQLite in the workspace."""
+    tracking_uri: str = ""
+    """MLflow's tracking server or database; unset: SQLite in the workspace."""
+    settling_seconds: float = Field(default=300.0, ge=0)
+    """How long a batch without manifest and marker must have been quiet to be ready."""
+    max_bytes: int = Field(default=64 * 2**20, ge=1)
+    """Size of an image file above which it is not decoded."""
+    max_pixels: int = Field(default=64_000_000, ge=1)
+    """Columns times rows above which an image is not decoded."""
+    decode_timeout_seconds: float = Field(default=20.0, gt=0)
+    """Wall time after which the decoding of one image is given up."""
+    decode_processes: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    """Decoding processes at once in validation; unset: one per core."""
+    chunk_size: int = Field(default=512, ge=1)
+    """Images that one scoring task takes."""
+    map_retention_days: int = Field(default=90, ge=1)
+    """Days after which housekeeping deletes anomaly maps of images that were not flagged."""
+    backup_count: int = Field(default=4, ge=1)
+    """Backups of the results database that housekeeping keeps."""
+    author: str = Field(default_factory=lambda: os.environ.get("USER", "cae"))
+    """Who the ledger, verdicts and releases are signed by."""
+    dag_run_id: str = Field(default_factory=lambda: os.environ.get("AIRFLOW_CTX_DAG_RUN_ID", ""))
+    """Airflow's run that rows are written for; Airflow tells it to its tasks."""
+
+    def path(self, *parts: str) -> Path:
+        """A place in the workspace."""
+        return self.workspace.absolute().joinpath(*parts)
+
+    @property
+    def lines_path(self) -> Path:
+        """Where the product lines are described."""
+        return self.lines_file or self.path("lines.toml")
+
+    @property
+    def results_database(self) -> str:
+        """URL of the results database."""
+        return self.results_url or f"sqlite:///{self.path('results.db')}"
+
+    @property
+    def tracking(self) -> str:
+        """URI of MLflow."""
+        return self.tracking_uri or f"sqlite:///{self.path('mlflow.db')}"
+
+
+def read_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        ConfigurationError: If a variable cannot be used; names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        told = "; ".join(f"CAE_{str(e['loc'][0]).upper()}: {e['msg']}, received {e['input']!r}" for e in error.errors())
+        raise ConfigurationError(f"the environment cannot be used: {told}") from error
+
+
+def read_lines(path: Path) -> dict[str, Line]:
+    """Read and check the product lines file.
+
+    Raises:
+        ConfigurationError: If it is missing or wrong; names the line, the knob, what was received and expected.
+    """
+    if not path.is_file():
+        raise ConfigurationError(
+            f"no product lines file at {path}. Write one with `cae lines init`, or set CAE_LINES_FILE."
+        )
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from error
+    return parse_lines(content, where=str(path))
+
+
+def parse_lines(content: dict[str, Any], *, where: str) -> dict[str, Line]:
+    """Turn the parsed file into lines; see `read_lines`."""
+    unknown = sorted(set(content) - {"lines"})
+    if unknown or not isinstance(content.get("lines"), dict):
+        raise ConfigurationError(f"{where}: expected tables [lines.<name>] only, received {sorted(content)}")
+    named: dict[str, Any] = {}
+    for name, knobs in content["lines"].items():
+        if not _LINE_NAME.fullmatch(name):
+            raise ConfigurationError(
+                f"{where}: line {name!r} has a name that cannot be used; expected lower-case letters, digits and dashes"
+            )
+        named[name] = {**knobs, "name": name}
+    try:
+        lines = _LINES.validate_python(named)
+    except ValidationError as error:
+        told = "; ".join(f"lines.{'.'.join(_place(e['loc']))}: {e['msg']}, received {e['input']!r}" for e in error.errors())
+        raise ConfigurationError(f"{where}: {told}") from error
+    for name, line in lines.items():
+        try:
+            encoder_sizes(line.model)
+        except ConfigurationError as error:
+            error.args = (f"{where}: lines.{name}.model: {error}",)
+            raise
+    return lines
+
+
+def find_line(lines: dict[str, Line], name: str) -> Line:
+    """Look a line up.
+
+    Raises:
+        NotFoundError: If the file has none of that name; lists those it has.
+    """
+    if name not in lines:
+        raise NotFoundError("line", name, known=sorted(lines), advice="Lines are described in lines.toml.")
+    return lines[name]
+
+
+def lines_schema() -> str:
+    """The JSON schema of the lines file, for editors."""
+    schema = _LINES.json_schema()
+    definitions = schema.pop("$defs")
+    # the name is the key of the table, not a knob in it
+    line = definitions["Line"]
+    line["properties"].pop("name")
+    line.pop("required", None)
+    whole = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "cae-pipeline product lines",
+        "type": "object",
+        "properties": {"lines": schema},
+        "required": ["lines"],
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+    return json.dumps(whole, indent=2) + "\n"
+
+
+def _place(location: tuple[int | str, ...]) -> list[str]:
+    """Without the names of the alternatives that pydantic tried, such as `constrained-int`."""
+    return [str(part) for part in location if not re.search(r"[\[(]|^(int|constrained-int|tuple|literal)$", str(part))]

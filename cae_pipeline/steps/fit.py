@@ -1,0 +1,73 @@
+"""Normal images → a scorer with its threshold; the path that training and evaluation share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from cae_pipeline.core.evaluation import auroc
+from cae_pipeline.core.images import Pixels
+from cae_pipeline.core.line import Line
+from cae_pipeline.core.split import Split, split_normal
+from cae_pipeline.core.threshold import Scores, Threshold, fit_threshold
+from cae_pipeline.model.corruption import with_defects
+from cae_pipeline.model.scorer import Scorer, fit_scorer
+from cae_pipeline.model.training import FittedAutoencoder, OnEpoch, fit_autoencoder
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """Everything one fit gives.
+
+    Attributes:
+        synthetic_scores: Of the calibration images with one synthetic defect each, shape `(n,)`.
+        synthetic_auroc: Chance that such an image scores above a normal one.
+    """
+
+    scorer: Scorer
+    threshold: Threshold
+    split: Split
+    fitted: FittedAutoencoder
+    synthetic_scores: Scores
+    synthetic_auroc: float
+
+
+def fit_model(
+    images: Pixels, image_ids: Sequence[str], line: Line, *, on_epoch: OnEpoch, initial: Scorer | None = None
+) -> FittedModel:
+    """Train on one part of the normal images, learn usual errors from a second, the threshold from a third.
+
+    Args:
+        images: Normal images, shape `(n, h, w, c)`, uint8.
+        image_ids: Their digests.
+        line: Network, training and target.
+        on_epoch: Told about every epoch.
+        initial: Whose weights to start from; None starts afresh.
+
+    Raises:
+        TooFewNormalImagesError: If there are too few for the target.
+    """
+    split = split_normal(image_ids, line.training, target_false_alarm_rate=line.target_false_alarm_rate)
+    validation, calibration = images[list(split.validation)], images[list(split.calibration)]
+    fitted = fit_autoencoder(
+        images[list(split.train)],
+        validation,
+        model=line.model,
+        training=line.training,
+        on_epoch=on_epoch,
+        initial=initial.network if initial else None,
+    )
+    scorer = fit_scorer(fitted.network, line.model, profile=validation, calibration=calibration)
+    threshold = fit_threshold(scorer.normal_scores, target_false_alarm_rate=line.target_false_alarm_rate)
+    synthetic = scorer.score(with_defects(calibration, seed=line.training.seed)).scores
+    return FittedModel(scorer, threshold, split, fitted, synthetic, auroc(scorer.normal_scores, synthetic))
+
+
+def settings_as_parameters(line: Line) -> dict[str, str | int | float]:
+    """Flatten a line's knobs for MLflow: `model.filters`, `training.seed`, …"""
+    flat: dict[str, str | int | float] = {"target_false_alarm_rate": line.target_false_alarm_rate}
+    for room in ("model", "training"):
+        for name, value in asdict(getattr(line, room)).items():
+            flat[f"{room}.{name}"] = json.dumps(value) if isinstance(value, tuple) else value
+    return flat

@@ -1,0 +1,103 @@
+"""Let a challenger through the gate, or not; either way the ledger says why."""
+
+from __future__ import annotations
+
+import math
+
+import structlog
+
+from cae_pipeline.adapters import tracking
+from cae_pipeline.adapters.results import batches, models
+from cae_pipeline.adapters.results.models import ModelVersion
+from cae_pipeline.core.evaluation import auroc
+from cae_pipeline.core.images import Pixels
+from cae_pipeline.core.line import Line
+from cae_pipeline.core.promotion import Decision, GateFigures, decide
+from cae_pipeline.core.split import split_normal
+from cae_pipeline.errors import NoChampionError, NonFiniteScoreError
+from cae_pipeline.model.corruption import with_defects
+from cae_pipeline.steps.load import load_model
+from cae_pipeline.steps.read import read_images, stack
+from cae_pipeline.steps.services import Services
+from cae_pipeline.steps.train import registered_name
+
+log = structlog.get_logger()
+
+
+def promote_challenger(line: Line, model_version: str, services: Services) -> Decision:
+    """Hold a challenger against the champion on images neither model was trained on to reconstruct.
+
+    Both judge the challenger's calibration images, as they are and with synthetic defects.
+
+    Raises:
+        NotFoundError: If there is no such model version.
+        ConcurrentChangeError: If somebody else promoted in between.
+    """
+    challenger = models.find_version(services.engine, model_version)
+    champion = _champion(line, services)
+    if champion is not None and champion.model_version == challenger.model_version:
+        return Decision(True, ("ok: it is the champion already",))
+    pixels = _calibration_images(line, challenger, services)
+    seed = line.training.seed
+    decision = decide(
+        _figures(challenger, pixels, seed, services),
+        _figures(champion, pixels, seed, services) if champion and _same_shape(champion, line, services) else None,
+    )
+    models.record_decision(
+        services.engine, challenger, champion, decision, stamp=(services.author, services.clock())
+    )
+    _mirror(line, challenger, decision, services)
+    log.info(
+        "challenger_promoted" if decision.promote else "challenger_refused",
+        line=line.name,
+        model_version=model_version,
+        champion=champion.model_version if champion else None,
+        reasons=decision.reasons,
+    )
+    return decision
+
+
+def _champion(line: Line, services: Services) -> ModelVersion | None:
+    try:
+        return models.champion_of(services.engine, line.name)
+    except NoChampionError:
+        return None
+
+
+def _calibration_images(line: Line, challenger: ModelVersion, services: Services) -> Pixels:
+    members = set(models.snapshot_members(services.engine, challenger.snapshot_sha256))
+    rows = batches.accepted_images(services.engine, sorted({batch_key for batch_key, _ in members}))
+    rows = [row for row in rows if (row["batch_key"], row["name"]) in members]
+    split = split_normal(
+        [row["image_id"] for row in rows], line.training, target_false_alarm_rate=line.target_false_alarm_rate
+    )
+    chosen = [rows[index] for index in split.calibration]
+    return stack(list(read_images(chosen, line.model, services, doing=f"gate {line.name}")), line.model)
+
+
+def _same_shape(champion: ModelVersion, line: Line, services: Services) -> bool:
+    """A champion of another image size cannot judge these pixels; it is no yardstick then."""
+    then, now = load_model(champion, services).settings, line.model
+    return (then.height_px, then.width_px, then.channels) == (now.height_px, now.width_px, now.channels)
+
+
+def _figures(version: ModelVersion, pixels: Pixels, seed: int, services: Services) -> GateFigures:
+    scorer = load_model(version, services)
+    try:
+        normal = scorer.score(pixels).scores
+        damaged = scorer.score(with_defects(pixels, seed=seed)).scores
+    except NonFiniteScoreError:
+        return GateFigures(math.nan, version.threshold, math.nan)
+    return GateFigures(auroc(normal, damaged), version.threshold, float(normal.std()))
+
+
+def _mirror(line: Line, challenger: ModelVersion, decision: Decision, services: Services) -> None:
+    """Tell MLflow what the table says."""
+    name, number = registered_name(line.name), int(challenger.model_version.rsplit("/", 1)[1])
+    if decision.promote:
+        tracking.set_alias(services.tracking_uri, name, tracking.CHAMPION, number)
+    word = "promoted" if decision.promote else "refused"
+    tracking.tag_version(
+        services.tracking_uri, name, number, {"decision": word, "reasons": " | ".join(decision.reasons)}
+    )
+    tracking.tag_run(services.tracking_uri, challenger.run_id, {"decision": word})

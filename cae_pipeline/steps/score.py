@@ -1,0 +1,174 @@
+"""Judge accepted images with a model and write scores, maps and regions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import structlog
+
+from cae_pipeline.adapters import pictures, storage
+from cae_pipeline.adapters.results import batches, models, scored
+from cae_pipeline.adapters.results.models import ModelVersion
+from cae_pipeline.core.scoring import regions
+from cae_pipeline.core.threshold import p_values
+from cae_pipeline.errors import NonFiniteScoreError
+from cae_pipeline.steps.read import ReadImage, read_images, stack
+from cae_pipeline.steps.services import Services
+
+log = structlog.get_logger()
+
+ROWS_PER_TRANSACTION = 128
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of a batch's accepted images, in the order of their names; written `key:start:stop`."""
+
+    batch_key: str
+    start: int
+    stop: int
+
+    def __str__(self) -> str:
+        """Write it as an argument of the command line."""
+        return f"{self.batch_key}:{self.start}:{self.stop}"
+
+    @classmethod
+    def parse(cls, text: str) -> Slice:
+        """Read `key:start:stop`.
+
+        Raises:
+            ValueError: If it is written otherwise.
+        """
+        batch_key, start, stop = text.split(":")
+        return cls(batch_key, int(start), int(stop))
+
+
+@dataclass(frozen=True)
+class ScoredChunk:
+    """What one scoring task did."""
+
+    line: str
+    model_version: str
+    num_scored: int
+    num_flagged: int
+    num_failed: int
+    num_already_there: int
+
+
+def score_slices(slices: Sequence[Slice], version: ModelVersion, services: Services) -> ScoredChunk:
+    """Score the images of some slices; those the model has judged already are left as they are.
+
+    Raises:
+        ArtefactError: If the model is not the one that was registered.
+    """
+    rows = [
+        row
+        for part in slices
+        for row in batches.accepted_images(services.engine, [part.batch_key])[part.start : part.stop]
+    ]
+    keys = sorted({part.batch_key for part in slices})
+    judged = scored.scored_images(services.engine, keys, version.model_version)
+    waiting = [row for row in rows if (row["batch_key"], row["image_id"]) not in judged]
+    flagged, failed = _score(waiting, version, services) if waiting else (0, 0)
+    for batch_key in keys:
+        batches.finish_if_complete(services.engine, batch_key, finished_at=services.clock())
+    result = ScoredChunk(
+        line=version.line,
+        model_version=version.model_version,
+        num_scored=len(waiting) - failed,
+        num_flagged=flagged,
+        num_failed=failed,
+        num_already_there=len(rows) - len(waiting),
+    )
+    log.info("chunk_scored", **asdict(result))
+    return result
+
+
+def _score(rows: Sequence[Any], version: ModelVersion, services: Services) -> tuple[int, int]:
+    # imported where it is needed: a chunk that is scored already does without TensorFlow
+    from cae_pipeline.steps.load import load_model
+
+    scorer = load_model(version, services)
+    flagged = failed = 0
+    found = read_images(rows, scorer.settings, services, doing=f"score {version.line}")
+    while part := list(islice(found, ROWS_PER_TRANSACTION)):
+        good = [image for image in part if image.pixels is not None]
+        bad = [(image.row["batch_key"], image.row["name"], image.problem) for image in part if image.pixels is None]
+        new: list[dict[str, Any]] = []
+        try:
+            judged = scorer.score(stack(good, scorer.settings))
+            chances = p_values(judged.scores, scorer.normal_scores)
+            new = [
+                _row(image, version, services, judged=(judged.maps[i], float(judged.scores[i]), float(chances[i])))
+                for i, image in enumerate(good)
+            ]
+        except NonFiniteScoreError as error:
+            bad += [(image.row["batch_key"], image.row["name"], str(error)) for image in good]
+        scored.record_scores(services.engine, new)
+        batches.fail_images(services.engine, bad)
+        flagged, failed = flagged + sum(row["is_anomalous"] for row in new), failed + len(bad)
+    return flagged, failed
+
+
+def _row(image: ReadImage, version: ModelVersion, services: Services, *, judged: tuple[Any, float, float]) -> dict[str, Any]:
+    anomaly_map, score, p_value = judged
+    known = image.row
+    uri = services.map_path(version.line, known["batch_key"], known["image_id"], version.model_version)
+    encoded = pictures.encode_map(anomaly_map, threshold=version.threshold)
+    # the file first: a row never points at a map that is not there
+    storage.write_atomically(services.workspace / uri, encoded)
+    places = regions(
+        anomaly_map, threshold=version.threshold, delivered_px=(known["height_px"], known["width_px"])
+    )
+    return {
+        "batch_key": known["batch_key"],
+        "image_id": known["image_id"],
+        "model_version": version.model_version,
+        "name": known["name"],
+        "score": score,
+        "p_value": p_value,
+        "threshold_id": version.threshold_id,
+        "is_anomalous": score > version.threshold,
+        "regions": [asdict(region) for region in places],
+        "map_uri": str(uri),
+        "run_id": version.run_id,
+        "dag_run_id": services.dag_run_id,
+        "scored_at": services.clock(),
+    }
+
+
+def plan_chunks(batch_keys: Iterable[str], *, chunk_size: int, services: Services) -> list[list[Slice]]:
+    """Share the accepted images of some batches out over scoring tasks.
+
+    A batch without an accepted image is finished here: nothing of it waits.
+    """
+    chunks: list[list[Slice]] = []
+    room = 0
+    for batch_key in batch_keys:
+        count = len(batches.accepted_images(services.engine, [batch_key]))
+        start = 0
+        while start < count:
+            if room == 0:
+                chunks.append([])
+                room = chunk_size
+            stop = min(count, start + room)
+            chunks[-1].append(Slice(batch_key, start, stop))
+            room -= stop - start
+            start = stop
+        if count == 0:
+            batches.finish_if_complete(services.engine, batch_key, finished_at=services.clock())
+    return chunks
+
+
+def plan_line(line: str, *, chunk_size: int, services: Services) -> tuple[ModelVersion, list[list[Slice]]]:
+    """Plan what the champion has to judge: every validated batch of the line.
+
+    Raises:
+        NoChampionError: If nobody may judge; the images wait.
+    """
+    champion = models.champion_of(services.engine, line)
+    waiting = [row["batch_key"] for row in batches.unfinished_batches(services.engine, line)]
+    return champion, plan_chunks(waiting, chunk_size=chunk_size, services=services)

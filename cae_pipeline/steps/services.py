@@ -1,0 +1,55 @@
+"""What every step works with; made once, in `wiring.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import sqlalchemy as sa
+
+from cae_pipeline.adapters.decoding import DecodeLimits
+from cae_pipeline.adapters.storage import LandingZone
+
+T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """Shows how far a loop is: a bar in a terminal, nothing elsewhere."""
+
+    def __call__(self, items: Iterable[T], *, total: int, doing: str) -> Iterator[T]:
+        """Hand the items through, one by one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """The outside world of the steps.
+
+    Attributes:
+        workspace: Where maps, reports, models and backups are written.
+        clock: Tells the time, aware and in UTC.
+        author: Who ledger rows, verdicts and releases are signed by.
+        dag_run_id: Airflow's run that this process works for; empty if a person does.
+    """
+
+    landing: LandingZone
+    engine: sa.Engine
+    tracking_uri: str
+    artifact_root: str | None
+    workspace: Path
+    limits: DecodeLimits
+    clock: Callable[[], datetime]
+    progress: Progress
+    author: str
+    dag_run_id: str
+
+    def model_folder(self, sha256: str) -> Path:
+        """Where a model's files are kept for scoring."""
+        return self.workspace / "models" / sha256[:32]
+
+    def map_path(self, line: str, batch_key: str, image_id: str, model_version: str) -> Path:
+        """Where the anomaly map of one image and model lies, relative to the workspace."""
+        return Path("maps") / line / batch_key / f"{image_id[:32]}-v{model_version.rsplit('/', 1)[-1]}.png"
