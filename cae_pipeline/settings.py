@@ -119,7 +119,9 @@ def parse_lines(content: dict[str, Any], *, where: str) -> dict[str, Line]:
     try:
         lines = _LINES.validate_python(named)
     except ValidationError as error:
-        told = "; ".join(f"lines.{'.'.join(_place(e['loc']))}: {e['msg']}, received {e['input']!r}" for e in error.errors())
+        told = "; ".join(
+            f"lines.{'.'.join(_place(e['loc']))}: {e['msg']}, received {e['input']!r}" for e in error.errors()
+        )
         raise ConfigurationError(f"{where}: {told}") from error
     for name, line in lines.items():
         try:

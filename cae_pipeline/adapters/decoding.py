@@ -73,7 +73,9 @@ def decode(content: bytes, limits: DecodeLimits) -> tuple[Pixels, str]:
         UnreadableImageError: With one of the reasons of `core.batch.Reason`.
     """
     if len(content) > limits.max_bytes:
-        raise UnreadableImageError(Reason.TOO_LARGE, f"{len(content):,} bytes, at most {limits.max_bytes:,} are decoded")
+        raise UnreadableImageError(
+            Reason.TOO_LARGE, f"{len(content):,} bytes, at most {limits.max_bytes:,} are decoded"
+        )
     try:
         with warnings.catch_warnings():
             # Pillow warns where a header lies about a file; a warning nobody reads is no defence

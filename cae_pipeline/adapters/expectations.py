@@ -118,7 +118,12 @@ def image_expectations(limits: FactLimits) -> list[Expectation]:
         (Reason.MULTIPLE_FRAMES, decoding, {"column": "decoding", "value_set": ["multiple_frames"]}, True),
         (Reason.WRONG_MODE, decoding, {"column": "decoding", "value_set": ["wrong_mode"]}, True),
         (Reason.WRONG_SIZE, between, {"column": "width_px", "min_value": width, "max_value": width}, width is not None),
-        (Reason.WRONG_SIZE, between, {"column": "height_px", "min_value": height, "max_value": height}, height is not None),
+        (
+            Reason.WRONG_SIZE,
+            between,
+            {"column": "height_px", "min_value": height, "max_value": height},
+            height is not None,
+        ),
         (
             Reason.WRONG_MODE,
             gxe.ExpectColumnValuesToBeInSet,
@@ -168,9 +173,7 @@ def _copy(expectation: Expectation) -> Expectation:
     return expectation.copy(update={"id": None})
 
 
-def _image_failures(
-    run: Any, facts: pd.DataFrame, order: Sequence[Expectation]
-) -> tuple[ImageFailure, ...]:
+def _image_failures(run: Any, facts: pd.DataFrame, order: Sequence[Expectation]) -> tuple[ImageFailure, ...]:
     by_id = facts.set_index("row_id")
     # results come in another order than the suite
     rank = {_signature(e.expectation_type, e.column, e.meta or {}): index for index, e in enumerate(order)}  # type: ignore[attr-defined]
@@ -178,11 +181,22 @@ def _image_failures(
     for result in _results(run):
         config = result["expectation_config"]
         position = rank[_signature(config["type"], config["kwargs"]["column"], config["meta"])]
-        for index in result["result"].get("unexpected_index_list") or ():
-            row_id = int(index["row_id"][0] if isinstance(index["row_id"], list) else index["row_id"])
+        for row_id in _failing_rows(result):
             detail = _seen_and_wanted(config, by_id.loc[row_id])
             failures.append((position, ImageFailure(row_id, Reason(config["meta"]["reason"]), detail)))
     return tuple(failure for _, failure in sorted(failures, key=lambda pair: (pair[1].row_id, pair[0])))
+
+
+def _failing_rows(result: dict[str, Any]) -> list[int]:
+    """Without the unexpected values there is one entry that lists all rows, with them one entry per row."""
+    rows: list[int] = []
+    for entry in result["result"].get("unexpected_index_list") or ():
+        found = entry["row_id"]
+        rows += map(int, found if isinstance(found, list) else [found])
+    count = result["result"]["unexpected_count"]
+    if len(rows) != count:
+        raise CaeError(f"Great Expectations counts {count} failing images but names {len(rows)}: {rows[:20]}")
+    return rows
 
 
 def _signature(kind: str, column: str, meta: dict[str, Any]) -> tuple[str, str, str]:

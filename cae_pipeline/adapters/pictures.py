@@ -41,7 +41,9 @@ def decode_map(path: Path) -> Floats:
     """
     grey = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
     if grey is None:
-        raise ArtefactError(f"no anomaly map at {path}; housekeeping may have removed it. Make it again with `cae rescore`.")
+        raise ArtefactError(
+            f"no anomaly map at {path}; housekeeping may have removed it. Make it again with `cae rescore`."
+        )
     multiples: Floats = grey.astype(np.float32) / MAP_UNITS_AT_THRESHOLD
     return multiples
 
@@ -116,7 +118,9 @@ def contact_sheet(
             axis.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
             axis.set_axis_off()
             flagged = column == 2 and scores[row] > threshold
-            axis.set_title(title + (" · flagged" if flagged else ""), fontsize=9, color="#c62a2f" if flagged else "black")
+            axis.set_title(
+                title + (" · flagged" if flagged else ""), fontsize=9, color="#c62a2f" if flagged else "black"
+            )
     return figure
 
 
@@ -128,7 +132,14 @@ def score_histogram(groups: Mapping[str, NDArray[np.float64]], *, threshold: flo
     edges = np.linspace(0, highest, 41)
     for (name, scores), colour in zip(groups.items(), ("#2b6cb0", "#dd6b20", "#c62a2f"), strict=False):
         shown = np.minimum(scores, highest)
-        axis.hist(shown, edges, label=f"{name} ({len(scores)})", color=colour, alpha=0.65, weights=np.full(len(scores), 1 / len(scores)))
+        axis.hist(
+            shown,
+            edges,
+            label=f"{name} ({len(scores)})",
+            color=colour,
+            alpha=0.65,
+            weights=np.full(len(scores), 1 / len(scores)),
+        )
     axis.axvline(threshold, color="black", linestyle="--", linewidth=1, label=f"threshold {threshold:.2f}")
     axis.set(xlabel="score (the last bar holds all beyond)", ylabel="share of images", title=title)
     axis.legend(frameon=False)

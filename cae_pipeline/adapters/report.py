@@ -67,9 +67,7 @@ def render_night(night: date, lines: Sequence[LineNight], *, made_at: datetime) 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("night.html").render(
-        night=night, lines=lines, made_at=made_at, version=__version__
-    )
+    return environment.get_template("night.html").render(night=night, lines=lines, made_at=made_at, version=__version__)
 
 
 def histogram_of(scores: Sequence[float], threshold: float) -> Histogram | None:

@@ -103,7 +103,9 @@ def start_run(tracking_uri: str, *, experiment: str, run_name: str, artifact_roo
     """
     client = _connect(tracking_uri)
     found = client.get_experiment_by_name(experiment)
-    experiment_id = found.experiment_id if found else client.create_experiment(experiment, artifact_location=artifact_root)
+    experiment_id = (
+        found.experiment_id if found else client.create_experiment(experiment, artifact_location=artifact_root)
+    )
     with mlflow.start_run(experiment_id=experiment_id, run_name=run_name) as run:
         yield TrackingRun(client, run.info.run_id)
 
@@ -144,7 +146,9 @@ def fetch_artefact(tracking_uri: str, artefact_uri: str, folder: Path) -> Path:
     try:
         return Path(mlflow.artifacts.download_artifacts(artefact_uri, dst_path=str(folder)))
     except (MlflowException, OSError) as error:
-        raise ArtefactError(f"{artefact_uri} cannot be read: {error}. Restore MLflow's artefacts, or train again.") from error
+        raise ArtefactError(
+            f"{artefact_uri} cannot be read: {error}. Restore MLflow's artefacts, or train again."
+        ) from error
 
 
 def list_runs(tracking_uri: str, *, experiment: str | None, max_results: int) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cae_pipeline.cli.shared import Format, FormatOption, print_rows
+from cae_pipeline.cli.shared import Format, FormatOption, print_result, print_rows
 from cae_pipeline.errors import ConfigurationError
 
 lines_app = typer.Typer(no_args_is_help=True, help="The product lines file.")
@@ -39,6 +39,14 @@ def check(how: FormatOption = Format.TABLE) -> None:
     print_rows(rows, how=how, columns=list(rows[0]) if rows else [])
 
 
+@lines_app.command("names")
+def names() -> None:
+    """Print the names of all lines, for Airflow."""
+    from cae_pipeline.settings import read_lines, read_settings
+
+    print_result({"lines": sorted(read_lines(read_settings().lines_path))})
+
+
 @lines_app.command("schema")
 def schema() -> None:
     """Print the file's JSON schema, for editors."""
@@ -48,7 +56,9 @@ def schema() -> None:
 
 
 @lines_app.command("init")
-def init(path: Annotated[Path | None, typer.Argument(help="Without: where CAE_LINES_FILE or the workspace says.")] = None) -> None:
+def init(
+    path: Annotated[Path | None, typer.Argument(help="Without: where CAE_LINES_FILE or the workspace says.")] = None,
+) -> None:
     """Write a commented example to start from."""
     from cae_pipeline.settings import read_settings
 
@@ -56,5 +66,7 @@ def init(path: Annotated[Path | None, typer.Argument(help="Without: where CAE_LI
     if target.exists():
         raise ConfigurationError(f"{target} is there already; it is left as it is.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(files("cae_pipeline").joinpath("lines.example.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    target.write_text(
+        files("cae_pipeline").joinpath("lines.example.toml").read_text(encoding="utf-8"), encoding="utf-8"
+    )
     print(f"written: {target}")

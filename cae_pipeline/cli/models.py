@@ -151,13 +151,17 @@ def _line_of(config: Path | None, *, channels: int) -> Line:
 
 def _print_evaluation(result: dict[str, Any]) -> None:
     low, high = result["false_alarm_rate_interval_95"]
-    print(f"{result['set']}, seed {result['seed']}: {result['num_train']} normal images trained on, "
-          f"{result['num_normal']} normal and {result['num_defective']} defective tested\n")
+    print(
+        f"{result['set']}, seed {result['seed']}: {result['num_train']} normal images trained on, "
+        f"{result['num_normal']} normal and {result['num_defective']} defective tested\n"
+    )
     for name in ("image_auroc", "average_precision", "f1", "pixel_auroc", "pro"):
         if name in result:
             print(f"{name:20} {result[name]:.3f}")
     target = result["chosen"]["threshold"]["target_false_alarm_rate"]
-    print(f"{'false_alarm_rate':20} {result['false_alarm_rate']:.3f}   95 % interval {low:.3f} to {high:.3f}, target {target:g}")
+    print(
+        f"{'false_alarm_rate':20} {result['false_alarm_rate']:.3f}   95 % interval {low:.3f} to {high:.3f}, target {target:g}"
+    )
     print(f"{'train_seconds':20} {result['train_seconds']:.1f}")
     print(f"{'images_per_second':20} {result['images_per_second']:.0f}")
     print(f"{'peak_memory':20} {result['peak_memory_bytes'] / 2**20:.0f} MiB\n")

@@ -25,10 +25,14 @@ def find(night: NightOption) -> None:
     from cae_pipeline.steps.find import find_batches
 
     settings, services = open_services()
-    found = {line.name: find_batches(line, as_date(night), services) for line in read_lines(settings.lines_path).values()}
+    found = {
+        line.name: find_batches(line, as_date(night), services) for line in read_lines(settings.lines_path).values()
+    }
     print_result(
         {
-            "batches": [{"line": name, "batch_id": batch_id} for name, one in found.items() for batch_id in one.batch_ids],
+            "batches": [
+                {"line": name, "batch_id": batch_id} for name, one in found.items() for batch_id in one.batch_ids
+            ],
             "num_already_there": sum(one.num_finished for one in found.values()),
             "not_ready": [f"{name}/{batch_id}" for name, one in found.items() for batch_id in one.not_ready],
         }
@@ -52,9 +56,9 @@ def plan() -> None:
 
     settings, services = open_services()
     tasks = []
-    for name in read_lines(settings.lines_path):
+    for name, line in read_lines(settings.lines_path).items():
         try:
-            version, chunks = plan_line(name, chunk_size=settings.chunk_size, services=services)
+            version, chunks = plan_line(line, chunk_size=settings.chunk_size, services=services)
         except NoChampionError as error:
             structlog.get_logger().warning("line_waits", line=name, reason=str(error))
             continue
@@ -68,7 +72,8 @@ def plan() -> None:
 def score(
     line: LineArgument,
     slices: Annotated[
-        list[str] | None, typer.Option("--slice", help="Part of a batch as `cae plan` names it; without: all that waits.")
+        list[str] | None,
+        typer.Option("--slice", help="Part of a batch as `cae plan` names it; without: all that waits."),
     ] = None,
     model_version: Annotated[str | None, typer.Option(help="Who judges; without: the champion.")] = None,
 ) -> None:
@@ -84,7 +89,7 @@ def score(
     if slices:
         chunk = [Slice.parse(text) for text in slices]
     else:
-        _, chunks = plan_line(line, chunk_size=settings.chunk_size, services=services)
+        _, chunks = plan_line(settings_of_line, chunk_size=settings.chunk_size, services=services)
         chunk = [part for chunk in chunks for part in chunk]
     print_result(asdict(score_slices(chunk, version, services)))
 
@@ -151,7 +156,5 @@ def housekeeping() -> None:
     from cae_pipeline.steps.housekeeping import keep_house
 
     settings, services = open_services()
-    done = keep_house(
-        services, map_retention_days=settings.map_retention_days, backup_count=settings.backup_count
-    )
+    done = keep_house(services, map_retention_days=settings.map_retention_days, backup_count=settings.backup_count)
     print_result(asdict(done))

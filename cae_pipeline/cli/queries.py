@@ -98,7 +98,16 @@ def rates(
 
     _, services = open_services()
     rows = list_daily_rates(services.engine, line, Page(sort, page, page_size))
-    columns = ["night", "line", "num_images", "num_quarantined", "num_failed", "num_scored", "num_flagged", "num_confirmed"]
+    columns = [
+        "night",
+        "line",
+        "num_images",
+        "num_quarantined",
+        "num_failed",
+        "num_scored",
+        "num_flagged",
+        "num_confirmed",
+    ]
     print_rows(rows, how=how, columns=columns, out=out)
 
 
@@ -115,8 +124,17 @@ def runs(
     _, services = open_services()
     experiment = registered_name(line) if line else None
     rows = list_runs(services.tracking_uri, experiment=experiment, max_results=max_results)
-    columns = ["started_at", "experiment", "run_name", "status", "model_version", "decision", "synthetic_auroc",
-               "validation_loss", "epochs"]
+    columns = [
+        "started_at",
+        "experiment",
+        "run_name",
+        "status",
+        "model_version",
+        "decision",
+        "synthetic_auroc",
+        "validation_loss",
+        "epochs",
+    ]
     print_rows(rows, how=how, columns=columns, out=out)
 
 
@@ -168,14 +186,14 @@ def verdict(
         raise typer.BadParameter(f"expected defect, normal or unsure, received {word!r}")
     _, services = open_services()
     full = queries.show_image(services.engine, image_id)["image_id"]
-    scored.record_verdict(
-        services.engine, full, word, author=services.author, note=note, created_at=services.clock()
-    )
+    scored.record_verdict(services.engine, full, word, author=services.author, note=note, created_at=services.clock())
     print_result({"image_id": full, "verdict": word})
 
 
 @images_app.command("show")
-def show_image(image_id: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the first digits of it.")]) -> None:
+def show_image(
+    image_id: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the first digits of it.")],
+) -> None:
     """Print everything known of one image."""
     from cae_pipeline.adapters.results import queries
 
@@ -204,7 +222,9 @@ def list_quarantine(
 def release(
     line: Annotated[str, typer.Argument(metavar="LINE")],
     batch_id: Annotated[str, typer.Argument(metavar="BATCH")],
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Without: all that can be decoded.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Without: all that can be decoded.")
+    ] = None,
     note: Annotated[str, typer.Option(help="Why.")] = "",
 ) -> None:
     """Let quarantined images be scored after all; the record that they were quarantined stays."""

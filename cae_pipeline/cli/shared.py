@@ -105,7 +105,8 @@ def _csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
     writer = csv.DictWriter(text, list(rows[0]) if rows else list(columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(
-        {key: json.dumps(value) if isinstance(value, (dict, list)) else value for key, value in row.items()} for row in rows
+        {key: json.dumps(value) if isinstance(value, (dict, list)) else value for key, value in row.items()}
+        for row in rows
     )
     return text.getvalue()
 
@@ -118,7 +119,9 @@ def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
     numeric = [all(isinstance(row.get(column), (int, float)) for row in rows) for column in columns]
     lines = [list(columns), ["─" * width for width in widths], *cells]
     return "".join(
-        "  ".join(text.rjust(w) if right else text.ljust(w) for text, w, right in zip(line, widths, numeric, strict=True)).rstrip()
+        "  ".join(
+            text.rjust(w) if right else text.ljust(w) for text, w, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
         + "\n"
         for line in lines
     )
@@ -141,5 +144,7 @@ def _write_parquet(rows: Sequence[dict[str, Any]], out: Path | None) -> None:
 
     if out is None:
         raise ConfigurationError("--format parquet writes a binary file; expected --out FILE as well")
-    table = pd.DataFrame([{k: json.dumps(v) if isinstance(v, (dict, list)) else v for k, v in row.items()} for row in rows])
+    table = pd.DataFrame(
+        [{k: json.dumps(v) if isinstance(v, (dict, list)) else v for k, v in row.items()} for row in rows]
+    )
     table.to_parquet(out, index=False)

@@ -130,9 +130,7 @@ def describe(model: AutoencoderSettings) -> tuple[LayerDescription, ...]:
         channels = layer.filters
     flat = math.prod(rows[-1].output_shape)
     rows.append(LayerDescription("code", "Dense", (model.code_size,), (flat + 1) * model.code_size, None))
-    rows.append(
-        LayerDescription("unfold", "Dense", (*sizes[-1], channels), (model.code_size + 1) * flat, None)
-    )
+    rows.append(LayerDescription("unfold", "Dense", (*sizes[-1], channels), (model.code_size + 1) * flat, None))
     for index in reversed(range(len(layers))):
         filters = layers[index - 1].filters if index else model.channels
         parameters = layers[index].kernel_size ** 2 * channels * filters + filters
@@ -144,8 +142,7 @@ def describe(model: AutoencoderSettings) -> tuple[LayerDescription, ...]:
 
 def _after(size: tuple[int, int], layer: ConvolutionSettings) -> tuple[int, int]:
     height, width = (
-        convolved_px(px, kernel_size=layer.kernel_size, strides=layer.strides, padding=layer.padding)
-        for px in size
+        convolved_px(px, kernel_size=layer.kernel_size, strides=layer.strides, padding=layer.padding) for px in size
     )
     return height, width
 
@@ -154,9 +151,7 @@ def _check_restored(sizes: Sequence[tuple[int, int]], layers: Sequence[Convoluti
     for index in reversed(range(len(layers))):
         layer = layers[index]
         for axis, before, after in zip(("height", "width"), sizes[index], sizes[index + 1], strict=True):
-            restored = transposed_px(
-                after, kernel_size=layer.kernel_size, strides=layer.strides, padding=layer.padding
-            )
+            restored = transposed_px(after, kernel_size=layer.kernel_size, strides=layer.strides, padding=layer.padding)
             if restored != before:
                 raise ShapeNotRestoredError(
                     f"decoder_{len(layers) - index}",

@@ -60,9 +60,7 @@ def auroc(normal_scores: NDArray[np.float64], defective_scores: NDArray[np.float
     return float(metrics.roc_auc_score(labels, np.concatenate([normal_scores, defective_scores])))
 
 
-def image_figures(
-    scores: NDArray[np.float64], flags: NDArray[np.bool_], defective: NDArray[np.bool_]
-) -> ImageFigures:
+def image_figures(scores: NDArray[np.float64], flags: NDArray[np.bool_], defective: NDArray[np.bool_]) -> ImageFigures:
     """Work out the figures of one test set.
 
     Args:

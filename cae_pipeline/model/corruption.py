@@ -42,9 +42,9 @@ def _patch(image: Pixels, donor: Pixels, random: np.random.Generator) -> Pixels:
     top, left = int(random.integers(height - rows + 1)), int(random.integers(width - columns + 1))
     from_top, from_left = int(random.integers(height - rows + 1)), int(random.integers(width - columns + 1))
     result = image.copy()
-    result[top : top + rows, left : left + columns] = donor[from_top : from_top + rows, from_left : from_left + columns][
-        ::-1, ::-1
-    ]
+    result[top : top + rows, left : left + columns] = donor[
+        from_top : from_top + rows, from_left : from_left + columns
+    ][::-1, ::-1]
     return result
 
 

@@ -53,7 +53,11 @@ def find_image_set(folder: Path) -> ImageSet:
         CaeError: If a part is missing; says which.
     """
     train = _files(folder / "train" / NORMAL)
-    kinds = sorted(entry.name for entry in (folder / "test").iterdir() if entry.is_dir()) if (folder / "test").is_dir() else []
+    kinds = (
+        sorted(entry.name for entry in (folder / "test").iterdir() if entry.is_dir())
+        if (folder / "test").is_dir()
+        else []
+    )
     test = [(path, kind, _mask(folder, kind, path)) for kind in kinds for path in _files(folder / "test" / kind)]
     for what, found in (
         ("train/good", train),
@@ -68,7 +72,9 @@ def find_image_set(folder: Path) -> ImageSet:
     return ImageSet(folder.resolve().name, tuple(train), tuple(test))
 
 
-def evaluate_set(images: ImageSet, line: Line, limits: DecodeLimits, *, progress: Progress, on_epoch: OnEpoch) -> dict[str, Any]:
+def evaluate_set(
+    images: ImageSet, line: Line, limits: DecodeLimits, *, progress: Progress, on_epoch: OnEpoch
+) -> dict[str, Any]:
     """Train on the set's normal images and work out every figure on its test images.
 
     Returns:
@@ -214,7 +220,11 @@ def _shape(path: Path, limits: DecodeLimits) -> tuple[int, int]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")) if folder.is_dir() else []
+    return (
+        sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+        if folder.is_dir()
+        else []
+    )
 
 
 def _mask(folder: Path, kind: str, image: Path) -> Path | None:

@@ -43,9 +43,7 @@ def promote_challenger(line: Line, model_version: str, services: Services) -> De
         _figures(challenger, pixels, seed, services),
         _figures(champion, pixels, seed, services) if champion and _same_shape(champion, line, services) else None,
     )
-    models.record_decision(
-        services.engine, challenger, champion, decision, stamp=(services.author, services.clock())
-    )
+    models.record_decision(services.engine, challenger, champion, decision, stamp=(services.author, services.clock()))
     _mirror(line, challenger, decision, services)
     log.info(
         "challenger_promoted" if decision.promote else "challenger_refused",

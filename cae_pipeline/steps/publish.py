@@ -29,8 +29,9 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class NightReport:
-    """Where the report is, and what it counts."""
+    """Where the report is, relative to the workspace and in full, and what it counts."""
 
+    report: str
     path: Path
     num_images: int
     num_quarantined: int
@@ -49,7 +50,11 @@ def publish_night(night: date, lines: Sequence[Line], services: Services) -> Nig
     path = services.workspace / report_path(night)
     html = report.render_night(night, nights, made_at=services.clock())
     storage.write_atomically(path, html.encode())
-    result = NightReport(path, *(sum(one.counts[name] for one in nights) for name in ("images", "quarantined", "flagged")))
+    result = NightReport(
+        str(report_path(night)),
+        path,
+        *(sum(one.counts[name] for one in nights) for name in ("images", "quarantined", "flagged")),
+    )
     log.info(
         "night_published",
         night=str(night),
@@ -109,9 +114,7 @@ def _flagged(row: Row, image: Row, services: Services) -> FlaggedImage:
         multiples = pictures.decode_map(services.workspace / row["map_uri"])
         places = [Region(**region) for region in row["regions"]]
         picture = pictures.data_uri(pixels, max_px=PICTURE_PX)
-        map_picture = pictures.data_uri(
-            pictures.framed(pictures.overlay(pixels, multiples), places), max_px=PICTURE_PX
-        )
+        map_picture = pictures.data_uri(pictures.framed(pictures.overlay(pixels, multiples), places), max_px=PICTURE_PX)
     except (OSError, UnreadableImageError, ArtefactError) as error:
         # the row is the truth; a report without a picture is better than no report
         log.warning("picture_left_out", name=image["name"], problem=str(error))

@@ -38,9 +38,7 @@ def read_images(
 
 
 def stack(images: Sequence[ReadImage], model: AutoencoderSettings) -> Pixels:
-    """Stack pixels, shape `(n, h, w, c)`, uint8; rows without pixels are left out.
-
-    """
+    """Stack pixels, shape `(n, h, w, c)`, uint8; rows without pixels are left out."""
     pixels = [image.pixels for image in images if image.pixels is not None]
     return np.stack(pixels) if pixels else np.zeros((0, model.height_px, model.width_px, model.channels), np.uint8)
 

@@ -43,6 +43,8 @@ def plan_rescoring(
     else:
         version = models.champion_of(services.engine, line, as_of=judge)
     if version.line != line:
-        raise CaeError(f"model version {version.model_version!r} is of line {version.line!r}, expected one of line {line!r}")
+        raise CaeError(
+            f"model version {version.model_version!r} is of line {version.line!r}, expected one of line {line!r}"
+        )
     keys = batches.batches_of_nights(services.engine, line, nights)
     return RescorePlan(version, plan_chunks(keys, chunk_size=chunk_size, services=services))

@@ -12,9 +12,11 @@ import structlog
 from cae_pipeline.adapters import pictures, storage
 from cae_pipeline.adapters.results import batches, models, scored
 from cae_pipeline.adapters.results.models import ModelVersion
+from cae_pipeline.core.line import Line
 from cae_pipeline.core.scoring import regions
 from cae_pipeline.core.threshold import p_values
 from cae_pipeline.errors import NonFiniteScoreError
+from cae_pipeline.steps.find import is_normal_batch
 from cae_pipeline.steps.read import ReadImage, read_images, stack
 from cae_pipeline.steps.services import Services
 
@@ -113,16 +115,16 @@ def _score(rows: Sequence[Any], version: ModelVersion, services: Services) -> tu
     return flagged, failed
 
 
-def _row(image: ReadImage, version: ModelVersion, services: Services, *, judged: tuple[Any, float, float]) -> dict[str, Any]:
+def _row(
+    image: ReadImage, version: ModelVersion, services: Services, *, judged: tuple[Any, float, float]
+) -> dict[str, Any]:
     anomaly_map, score, p_value = judged
     known = image.row
     uri = services.map_path(version.line, known["batch_key"], known["image_id"], version.model_version)
     encoded = pictures.encode_map(anomaly_map, threshold=version.threshold)
     # the file first: a row never points at a map that is not there
     storage.write_atomically(services.workspace / uri, encoded)
-    places = regions(
-        anomaly_map, threshold=version.threshold, delivered_px=(known["height_px"], known["width_px"])
-    )
+    places = regions(anomaly_map, threshold=version.threshold, delivered_px=(known["height_px"], known["width_px"]))
     return {
         "batch_key": known["batch_key"],
         "image_id": known["image_id"],
@@ -163,12 +165,13 @@ def plan_chunks(batch_keys: Iterable[str], *, chunk_size: int, services: Service
     return chunks
 
 
-def plan_line(line: str, *, chunk_size: int, services: Services) -> tuple[ModelVersion, list[list[Slice]]]:
-    """Plan what the champion has to judge: every validated batch of the line.
+def plan_line(line: Line, *, chunk_size: int, services: Services) -> tuple[ModelVersion, list[list[Slice]]]:
+    """Plan what the champion has to judge: every validated batch of the line but those that train.
 
     Raises:
         NoChampionError: If nobody may judge; the images wait.
     """
-    champion = models.champion_of(services.engine, line)
-    waiting = [row["batch_key"] for row in batches.unfinished_batches(services.engine, line)]
+    champion = models.champion_of(services.engine, line.name)
+    unfinished = batches.unfinished_batches(services.engine, line.name)
+    waiting = [row["batch_key"] for row in unfinished if not is_normal_batch(line, row["batch_id"])]
     return champion, plan_chunks(waiting, chunk_size=chunk_size, services=services)

@@ -78,7 +78,9 @@ def train_model(line: Line, services: Services, *, refresh: bool = False, note: 
         artifact_root=services.artifact_root,
     ) as run:
         _log_inputs(run, line, snapshot, note=note, services=services)
-        progress = services.progress(range(line.training.epochs), total=line.training.epochs, doing=f"train {line.name}")
+        progress = services.progress(
+            range(line.training.epochs), total=line.training.epochs, doing=f"train {line.name}"
+        )
         next(progress, None)
 
         def on_epoch(epoch: int, metrics: Any) -> None:
@@ -130,11 +132,16 @@ def _log_inputs(run: tracking.TrackingRun, line: Line, snapshot: Snapshot, *, no
     )
     run.log_text(_layers(line), "layers.txt")
     members = pd.DataFrame(
-        [{name: row[name] for name in ("batch_id", "name", "image_id", "brightness", "contrast", "sharpness")}
-         for row in snapshot.rows]
+        [
+            {name: row[name] for name in ("batch_id", "name", "image_id", "brightness", "contrast", "sharpness")}
+            for row in snapshot.rows
+        ]
     )
     run.log_dataset(
-        members, name=f"normal images of {line.name}", sha256=snapshot.sha256, source=str(services.landing.folder / line.name)
+        members,
+        name=f"normal images of {line.name}",
+        sha256=snapshot.sha256,
+        source=str(services.landing.folder / line.name),
     )
 
 

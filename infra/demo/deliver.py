@@ -23,7 +23,7 @@ NIGHTS = ("2026-01-12", "2026-01-13", "2026-01-14", "2026-01-15")
 LINES = {"cells-mono": "mono", "cells-poly": "poly"}
 NUM_TRAINING = {"mono": 412, "poly": 644}
 REJECTED_BATCH = ("cells-poly", "2026-01-14-late-shift")
-NUM_IN_REJECTED = 40
+NUM_IN_REJECTED, NUM_COVERED = 40, 32
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,18 @@ def _batches(line: str, kind: str, cells: list[Cell]) -> dict[str, dict[str, byt
     training, unseen = normal[: NUM_TRAINING[kind]], normal[NUM_TRAINING[kind] :]
     rest = unseen + sorted((cell for cell in cells if cell.probability > 0), key=lambda cell: cell.name)
     shuffle.shuffle(rest)
+    late = []
+    if line == REJECTED_BATCH[0]:
+        late, rest = rest[:NUM_IN_REJECTED], rest[NUM_IN_REJECTED - NUM_COVERED :]
     batches = {"normal-2026-01": {cell.name: cell.content for cell in training}}
     for index, night in enumerate(NIGHTS):
         delivered = {cell.name: cell.content for cell in rest[index :: len(NIGHTS)]}
         batches[night] = delivered | _trouble(index, list(delivered.values()))
-    if line == REJECTED_BATCH[0]:
-        # a lens cap left on after the first few frames
-        frames = [cell.content for cell in rest[:: len(rest) // NUM_IN_REJECTED]][:NUM_IN_REJECTED]
-        batches[REJECTED_BATCH[1]] = {
-            f"frame{i:04}.png": frame if i < NUM_IN_REJECTED // 5 else _darkened(frame, seed=i) for i, frame in enumerate(frames)
-        }
+    for index, cell in enumerate(late):
+        # somebody left the cap on the lens after the first few frames
+        covered = index >= NUM_IN_REJECTED - NUM_COVERED
+        content = _darkened(cell.content, seed=index) if covered else cell.content
+        batches.setdefault(REJECTED_BATCH[1], {})[f"frame{index:04}.png"] = content
     return batches
 
 
@@ -115,7 +117,8 @@ def _write(folder: Path, members: dict[str, bytes]) -> None:
     for name, content in members.items():
         (folder / name).write_bytes(content)
     rows = [
-        {"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in members.items()
+        {"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in members.items()
     ]
     # last: a batch with a manifest is complete
     (folder / "manifest.json").write_text(json.dumps({"files": rows}, indent=1))

@@ -48,7 +48,9 @@ def register(
         )
         digest = row["snapshot_sha256"]
         insert_new(
-            connection, snapshots, [{"snapshot_sha256": digest, "batch_key": key, "name": name} for key, name in members]
+            connection,
+            snapshots,
+            [{"snapshot_sha256": digest, "batch_key": key, "name": name} for key, name in members],
         )
     return find_version(engine, row["model_version"])
 
@@ -62,7 +64,9 @@ def find_version(engine: sa.Engine, model_version: str) -> ModelVersion:
     with reading(engine) as connection:
         row = connection.execute(_versions().where(model_versions.c.model_version == model_version)).mappings().first()
         if row is None:
-            known = connection.scalars(sa.select(model_versions.c.model_version).order_by(model_versions.c.registered_at))
+            known = connection.scalars(
+                sa.select(model_versions.c.model_version).order_by(model_versions.c.registered_at)
+            )
             raise NotFoundError("model version", model_version, known=list(known))
     return _version(row)
 

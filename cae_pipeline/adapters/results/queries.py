@@ -29,19 +29,19 @@ Row = dict[str, Any]
 
 anomalies = sa.table(
     "anomalies",
-    *(
-        sa.column(name)
-        for name in (
-            "line batch_id night name image_id score p_value threshold model_version verdict is_latest "
-            "regions map_uri run_id dag_run_id scored_at"
-        ).split()
-    ),
+    *(sa.column(name, batches.c[name].type) for name in ("line", "batch_id", "night")),
+    *(sa.column(name, scores.c[name].type) for name in ("name", "image_id", "score", "p_value")),
+    sa.column("threshold", thresholds.c.value.type),
+    *(sa.column(name, sa.String) for name in ("model_version", "verdict")),
+    sa.column("is_latest", sa.Integer),
+    *(sa.column(name, scores.c[name].type) for name in ("regions", "map_uri", "run_id", "dag_run_id", "scored_at")),
 )
 daily_rates = sa.table(
     "daily_rates",
+    *(sa.column(name, batches.c[name].type) for name in ("line", "night")),
     *(
-        sa.column(name)
-        for name in "line night num_images num_quarantined num_failed num_scored num_flagged num_confirmed".split()
+        sa.column(name, sa.Integer)
+        for name in ("num_images", "num_quarantined", "num_failed", "num_scored", "num_flagged", "num_confirmed")
     ),
 )
 
@@ -88,9 +88,9 @@ def list_anomalies(engine: sa.Engine, wanted: AnomalyFilter, page: Page) -> list
         if value is not None:
             query = query.where(column == value)
     if wanted.since is not None:
-        query = query.where(sa.cast(columns.night, sa.Date) >= wanted.since)
+        query = query.where(columns.night >= wanted.since)
     if wanted.until is not None:
-        query = query.where(sa.cast(columns.night, sa.Date) <= wanted.until)
+        query = query.where(columns.night <= wanted.until)
     if wanted.min_score is not None:
         query = query.where(columns.score >= wanted.min_score)
     if wanted.model_version is None:
@@ -162,12 +162,17 @@ def show_image(engine: sa.Engine, image_id: str) -> Row:
     """
     with reading(engine) as connection:
         found = connection.scalars(
-            sa.select(images.c.image_id).where(images.c.image_id.startswith(image_id, autoescape=True)).distinct().limit(9)
+            sa.select(images.c.image_id)
+            .where(images.c.image_id.startswith(image_id, autoescape=True))
+            .distinct()
+            .limit(9)
         ).all()
         if not found or not image_id:
             raise NotFoundError("image", image_id, advice="List images with `cae anomalies` or `cae quarantine list`.")
         if len(found) > 1:
-            raise CaeError(f"{image_id!r} begins {len(found)} images ({', '.join(i[:16] for i in found)}); give more digits.")
+            raise CaeError(
+                f"{image_id!r} begins {len(found)} images ({', '.join(i[:16] for i in found)}); give more digits."
+            )
         [full] = found
         deliveries = sa.select(batches.c.line, batches.c.batch_id, batches.c.night, images).join(batches)
         judged = sa.select(scores, thresholds.c.value.label("threshold")).join(thresholds)
@@ -220,8 +225,10 @@ def integrity_problems(engine: sa.Engine) -> list[str]:
         .having(sa.func.count(images.c.name) != batches.c.num_images)
     )
     with reading(engine) as connection:
-        problems = [f"{row.line}/{row.batch_id}/{row.name} is neither scored nor quarantined nor failed"
-                    for row in connection.execute(unaccounted)]
+        problems = [
+            f"{row.line}/{row.batch_id}/{row.name} is neither scored nor quarantined nor failed"
+            for row in connection.execute(unaccounted)
+        ]
         problems += [f"{row.line}/{row.batch_id} has lost rows of images" for row in connection.execute(miscounted)]
         if engine.dialect.name == "sqlite":
             said = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()

@@ -28,7 +28,9 @@ def scored_images(engine: sa.Engine, batch_keys: Sequence[str], model_version: s
         return {(row.batch_key, row.image_id) for row in connection.execute(query)}
 
 
-def record_verdict(engine: sa.Engine, image_id: str, verdict: str, *, author: str, note: str, created_at: datetime) -> None:
+def record_verdict(
+    engine: sa.Engine, image_id: str, verdict: str, *, author: str, note: str, created_at: datetime
+) -> None:
     """Append what a person says of an image; earlier verdicts stay.
 
     Raises:

@@ -1,0 +1,40 @@
+"""What the DAGs share; with `dags/` and the plugin the only code that knows Airflow.
+
+Parsed with every DAG, so it imports nothing beyond Airflow's SDK and the standard library.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Asset, BaseOperatorLink, ExceptionRetryPolicy, RetryAction, RetryRule
+
+from cae_pipeline.errors import StepRefusedError
+from cae_pipeline.process import run_cae
+
+__all__ = ["RETRAINING_WANTED", "TASK_DEFAULTS", "ReportLink", "run_cae"]
+
+RETRAINING_WANTED = Asset(name="retraining_wanted", uri="cae://retraining-wanted")
+"""A line's night has drifted; its event names the line."""
+
+TASK_DEFAULTS: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay": timedelta(minutes=1),
+    "execution_timeout": timedelta(hours=4),
+    # a rejected batch is rejected again: retrying it would only hide it for a while
+    "retry_policy": ExceptionRetryPolicy(rules=[RetryRule(exception=StepRefusedError, action=RetryAction.FAIL)]),
+}
+
+
+class ReportLink(BaseOperatorLink):
+    """The button on the publish task that opens the night's report, which the plugin serves."""
+
+    name = "Night report"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Read from what the task returned; empty if it did not."""
+        from airflow.sdk.execution_time.xcom import XCom
+
+        done = XCom.get_one(key="return_value", dag_id=ti_key.dag_id, task_id=ti_key.task_id, run_id=ti_key.run_id)
+        return f"/cae/{done['report']}" if done else ""

@@ -1,0 +1,71 @@
+"""Every night, for every line: find batches → validate → score → watch drift → publish.
+
+A batch that is rejected fails its own task and the run, and stops nothing else. Images of a line
+without a champion wait. Any date can be run again: rows that are there stay as they are.
+"""
+
+from airflow.sdk import CronTriggerTimetable, Param, TriggerRule, dag, get_current_context, task
+
+from cae_pipeline.orchestration import RETRAINING_WANTED, TASK_DEFAULTS, ReportLink, run_cae
+
+
+def night_of(dag_run, params) -> str:
+    """The date asked for, else the day of the run."""
+    return params["night"] or str((dag_run.logical_date or dag_run.run_after).date())
+
+
+@dag(
+    schedule=CronTriggerTimetable("30 23 * * *", timezone="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    default_args=TASK_DEFAULTS,
+    params={"night": Param(None, type=["null", "string"], format="date", description="UTC date; empty: the run's own")},
+    tags=["cae"],
+    doc_md=__doc__,
+)
+def nightly_inspection():
+    @task
+    def find_batches(dag_run=None, params=None):
+        return run_cae("find", "--night", night_of(dag_run, params))["batches"]
+
+    @task(map_index_template="{{ label }}")
+    def validate(batch):
+        get_current_context()["label"] = f"{batch['line']}/{batch['batch_id']}"
+        return run_cae("validate", batch["line"], batch["batch_id"])
+
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    def plan_chunks():
+        return run_cae("plan")["chunks"]
+
+    @task(map_index_template="{{ label }}")
+    def score(chunk):
+        get_current_context()["label"] = f"{chunk['line']}: {len(chunk['slices'])} slices"
+        slices = [f"--slice={text}" for text in chunk["slices"]]
+        return run_cae("score", chunk["line"], "--model-version", chunk["model_version"], *slices)
+
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    def watch_drift(dag_run=None, params=None):
+        return run_cae("watch", "--night", night_of(dag_run, params))["drifted"]
+
+    @task(outlets=[RETRAINING_WANTED])
+    def ask_for_retraining(line, outlet_events=None):
+        outlet_events[RETRAINING_WANTED].extra = {"line": line}
+
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    def publish(dag_run=None, params=None):
+        return run_cae("publish", "--night", night_of(dag_run, params))
+
+    @task
+    def conclude():
+        """Fail where a batch was rejected or a chunk not scored: such a run must not look clean."""
+
+    validated, chunks = validate.expand(batch=find_batches()), plan_chunks()
+    scored, drifted, published = score.expand(chunk=chunks), watch_drift(), publish()
+    published.operator.operator_extra_links = (ReportLink(),)
+    validated >> chunks
+    scored >> drifted >> published
+    ask_for_retraining.expand(line=drifted)
+    [validated, scored, published] >> conclude()
+
+
+nightly_inspection()
