@@ -84,7 +84,8 @@ class NoChampionError(CaeError):
     def __init__(self, line: str) -> None:
         self.line = line
         super().__init__(
-            f"line {line!r} has no champion yet; its accepted images wait. Run `cae train {line}` or trigger train_model."
+            f"line {line!r} has no champion yet; its accepted images wait. "
+            f"Run `cae train {line}` or trigger train_model."
         )
 
 

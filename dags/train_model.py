@@ -21,7 +21,7 @@ from cae_pipeline.orchestration import RETRAINING_WANTED, TASK_DEFAULTS, run_cae
         "mode": Param("full", enum=["full", "refresh"], description="refresh starts from the champion's weights"),
         "epochs": Param(None, type=["null", "integer"], minimum=1, description="Empty: as the line's settings say"),
         "seed": Param(None, type=["null", "integer"], minimum=0, description="Empty: as the line's settings say"),
-        "note": Param("", type="string", format="multiline", description="What MLflow should remember of this run"),
+        "note": Param(None, type=["null", "string"], format="multiline", description="What MLflow should remember"),
     },
     tags=["cae"],
     doc_md=__doc__,
@@ -40,7 +40,7 @@ def train_model():
         get_current_context()["label"] = line
         numbers = [f"--{name}={params[name]}" for name in ("epochs", "seed") if params[name] is not None]
         refresh = ["--refresh"] if params["mode"] == "refresh" else []
-        done = run_cae("train", line, "--no-promote", f"--note={params['note']}", *numbers, *refresh)
+        done = run_cae("train", line, "--no-promote", f"--note={params['note'] or ''}", *numbers, *refresh)
         return {"line": line, "model_version": done["model_version"]}
 
     @task(map_index_template="{{ label }}")

@@ -1,0 +1,1 @@
+"""How the pipeline runs: on one machine, as a demo, on many."""

@@ -73,9 +73,7 @@ def decode(content: bytes, limits: DecodeLimits) -> tuple[Pixels, str]:
         UnreadableImageError: With one of the reasons of `core.batch.Reason`.
     """
     if len(content) > limits.max_bytes:
-        raise UnreadableImageError(
-            Reason.TOO_LARGE, f"{len(content):,} bytes, at most {limits.max_bytes:,} are decoded"
-        )
+        raise UnreadableImageError(Reason.TOO_LARGE, f"more than the {limits.max_bytes:,} bytes that are decoded")
     try:
         with warnings.catch_warnings():
             # Pillow warns where a header lies about a file; a warning nobody reads is no defence
@@ -129,11 +127,10 @@ def measure_files(paths: Sequence[Path], limits: DecodeLimits) -> Iterator[Measu
 
 def _measure_file(path: Path, limits: DecodeLimits) -> Measured:
     try:
-        if path.stat().st_size > limits.max_bytes:
-            raise UnreadableImageError(
-                Reason.TOO_LARGE, f"{path.stat().st_size:,} bytes, at most {limits.max_bytes:,} are decoded"
-            )
-        pixels, mode = decode(path.read_bytes(), limits)
+        # one byte more than allowed is enough to know
+        with path.open("rb") as file:
+            content = file.read(limits.max_bytes + 1)
+        pixels, mode = decode(content, limits)
         return Measured(measure(pixels, mode=mode))
     except UnreadableImageError as error:
         return Measured(None, Reason(error.reason), error.detail)

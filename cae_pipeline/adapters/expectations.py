@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,13 +176,13 @@ def _copy(expectation: Expectation) -> Expectation:
 def _image_failures(run: Any, facts: pd.DataFrame, order: Sequence[Expectation]) -> tuple[ImageFailure, ...]:
     by_id = facts.set_index("row_id")
     # results come in another order than the suite
-    rank = {_signature(e.expectation_type, e.column, e.meta or {}): index for index, e in enumerate(order)}  # type: ignore[attr-defined]
+    rank = {_signature(e.expectation_type, e.column, e.meta or {}): index for index, e in enumerate(order)}
     failures = []
     for result in _results(run):
         config = result["expectation_config"]
         position = rank[_signature(config["type"], config["kwargs"]["column"], config["meta"])]
         for row_id in _failing_rows(result):
-            detail = _seen_and_wanted(config, by_id.loc[row_id])
+            detail = _seen_and_wanted(config, by_id.loc[row_id].to_dict())
             failures.append((position, ImageFailure(row_id, Reason(config["meta"]["reason"]), detail)))
     return tuple(failure for _, failure in sorted(failures, key=lambda pair: (pair[1].row_id, pair[0])))
 
@@ -219,7 +219,7 @@ def _reason(result: dict[str, Any]) -> str:
     return str((result["expectation_config"].get("meta") or {}).get("reason", ""))
 
 
-def _seen_and_wanted(config: dict[str, Any], row: pd.Series[Any]) -> str:
+def _seen_and_wanted(config: dict[str, Any], row: dict[Hashable, Any]) -> str:
     kwargs = config["kwargs"]
     column = kwargs["column"]
     if column == "decoding":
@@ -263,10 +263,11 @@ _FROM_NETWORK = re.compile(
 _STYLE = """<style>
 body{font:14px/1.45 system-ui,sans-serif;color:#1b2733;margin:1.5rem auto;max-width:70rem;padding:0 1rem}
 table{border-collapse:collapse;width:100%;margin:.5rem 0 1rem}th,td{border:1px solid #d9e0e6;padding:.35rem .6rem;
-text-align:left;vertical-align:top}nav,.modal,.collapse,button,footer,a[data-toggle],.card:has(#option1),.card:has(nav),
-.d-none:not(.d-md-block){display:none}
-.card{border:1px solid #d9e0e6;border-radius:6px;padding:.2rem 1rem;margin:1rem 0}.badge{border-radius:4px;padding:.1rem .4rem;
-background:#eef2f5}.text-success::before{content:"✓ ";color:#18794e}.text-danger::before{content:"✗ ";color:#c62a2f}
+text-align:left;vertical-align:top}nav,.modal,.collapse,button,footer,a[data-toggle],.card:has(#option1),
+.card:has(nav),.d-none:not(.d-md-block){display:none}
+.card{border:1px solid #d9e0e6;border-radius:6px;padding:.2rem 1rem;margin:1rem 0}.badge{border-radius:4px;
+padding:.1rem .4rem;background:#eef2f5}.text-success::before{content:"✓ ";color:#18794e}
+.text-danger::before{content:"✗ ";color:#c62a2f}
 .h1,.h2,.h3,.h4,.h5,h1,h2,h3,h4,h5{font-size:1.1rem;font-weight:600;margin:.8rem 0 .4rem}ul{padding-left:1.2rem}
 </style>"""
 

@@ -60,10 +60,10 @@ def overlay(image: Pixels, multiples: Floats) -> Pixels:
     """
     height, width = image.shape[:2]
     cube = image.reshape(height, width, -1)
-    colour = np.repeat(cube, 3, axis=2) if cube.shape[2] == 1 else cube
+    colour: Pixels = np.repeat(cube, 3, axis=2) if cube.shape[2] == 1 else cube
     scaled = np.clip(cv2.resize(multiples, (width, height), interpolation=cv2.INTER_LINEAR) / BRIGHTEST_AT, 0, 1)
     heat = _COLOURS[(scaled * 255).astype(np.uint8)]
-    share = np.clip((scaled - 0.25) / 0.25, 0, 1)[..., None] * 0.75
+    share: Floats = np.clip((scaled - 0.25) / 0.25, 0, 1)[..., None] * 0.75
     blended: Pixels = (colour * (1 - share) + heat * share).astype(np.uint8)
     return blended
 
@@ -129,7 +129,7 @@ def score_histogram(groups: Mapping[str, NDArray[np.float64]], *, threshold: flo
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     axis = figure.subplots()
     highest = max(threshold * 1.5, *(float(np.quantile(scores, 0.98)) for scores in groups.values()))
-    edges = np.linspace(0, highest, 41)
+    edges = np.linspace(0, highest, 41).tolist()
     for (name, scores), colour in zip(groups.items(), ("#2b6cb0", "#dd6b20", "#c62a2f"), strict=False):
         shown = np.minimum(scores, highest)
         axis.hist(

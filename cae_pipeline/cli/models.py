@@ -70,7 +70,8 @@ def evaluate(
     """Train on a folder's normal images and work out how well its defects are found."""
     from cae_pipeline.adapters.decoding import DecodeLimits
     from cae_pipeline.settings import read_settings
-    from cae_pipeline.steps.evaluate import channels_of, evaluate_set, find_image_set
+    from cae_pipeline.steps.evaluate import evaluate_set
+    from cae_pipeline.steps.image_set import channels_of, find_image_set
     from cae_pipeline.wiring import show_progress
 
     images = find_image_set(folder)
@@ -79,9 +80,11 @@ def evaluate(
     line = _with(_line_of(config, channels=channels_of(images.train, limits)), seed=seed)
     epochs = show_progress(range(line.training.epochs), total=line.training.epochs, doing="train")
     next(epochs, None)
-    result = evaluate_set(
-        images, line, limits, progress=show_progress, on_epoch=lambda epoch, metrics: next(epochs, None) and None
-    )
+
+    def on_epoch(_epoch: int, _metrics: object) -> None:
+        next(epochs, None)
+
+    result = evaluate_set(images, line, limits, progress=show_progress, on_epoch=on_epoch)
     target = out or settings.path("evaluations", f"{images.name}-seed{line.training.seed}.json")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -132,7 +135,7 @@ def show_champion(
 
 
 def _with(line: Line, *, seed: int | None = None, epochs: int | None = None) -> Line:
-    given = {name: value for name, value in (("seed", seed), ("epochs", epochs)) if value is not None}
+    given: dict[str, Any] = {name: value for name, value in (("seed", seed), ("epochs", epochs)) if value is not None}
     return replace(line, training=replace(line.training, **given))
 
 
@@ -159,9 +162,8 @@ def _print_evaluation(result: dict[str, Any]) -> None:
         if name in result:
             print(f"{name:20} {result[name]:.3f}")
     target = result["chosen"]["threshold"]["target_false_alarm_rate"]
-    print(
-        f"{'false_alarm_rate':20} {result['false_alarm_rate']:.3f}   95 % interval {low:.3f} to {high:.3f}, target {target:g}"
-    )
+    rate = result["false_alarm_rate"]
+    print(f"{'false_alarm_rate':20} {rate:.3f}   95 % interval {low:.3f} to {high:.3f}, target {target:g}")
     print(f"{'train_seconds':20} {result['train_seconds']:.1f}")
     print(f"{'images_per_second':20} {result['images_per_second']:.0f}")
     print(f"{'peak_memory':20} {result['peak_memory_bytes'] / 2**20:.0f} MiB\n")

@@ -80,13 +80,14 @@ def encoder_layers(model: AutoencoderSettings) -> tuple[ConvolutionSettings, ...
         ConfigurationError: If a list has another length than `filters`.
     """
     depth = len(model.filters)
+    paddings: tuple[Padding, ...] = _per_layer("padding", model.padding, depth)
     return tuple(
-        ConvolutionSettings(*knobs)
-        for knobs in zip(
+        ConvolutionSettings(filters, kernel_size, strides, padding)
+        for filters, kernel_size, strides, padding in zip(
             model.filters,
             _per_layer("kernel_size", model.kernel_size, depth),
             _per_layer("strides", model.strides, depth),
-            _per_layer("padding", model.padding, depth),
+            paddings,
             strict=True,
         )
     )
@@ -121,7 +122,7 @@ def describe(model: AutoencoderSettings) -> tuple[LayerDescription, ...]:
     """
     layers, sizes = encoder_layers(model), encoder_sizes(model)
     rows = [LayerDescription("image", "Input", (*sizes[0], model.channels), 0, 1)]
-    field, jump, channels = 1, 1, model.channels
+    field, jump, channels = 1, 1, int(model.channels)
     for index, layer in enumerate(layers):
         field, jump = field + (layer.kernel_size - 1) * jump, jump * layer.strides
         parameters = layer.kernel_size**2 * channels * layer.filters + layer.filters

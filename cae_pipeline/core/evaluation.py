@@ -123,12 +123,13 @@ def _rank_edges(maps: Sequence[Floats]) -> NDArray[np.float64]:
     sample = np.concatenate([anomaly_map.ravel()[:: max(1, anomaly_map.size // 4096)] for anomaly_map in maps])
     # half the bins for the upper tenth: defects are rare, and their end of the curve decides
     levels = np.concatenate([np.linspace(0, 0.9, NUM_BINS // 2), np.linspace(0.9, 1, NUM_BINS // 2)[1:]])
-    return np.quantile(sample, levels)
+    edges: NDArray[np.float64] = np.quantile(sample, levels)
+    return edges
 
 
-def _share_above(histogram: NDArray[np.float64]) -> NDArray[np.float64]:
+def _share_above(histogram: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.float64]:
     """Share of the mass at or above each bin, from none to all."""
-    from_above = np.cumsum(histogram[::-1]) / histogram.sum()
+    from_above: NDArray[np.float64] = np.cumsum(histogram[::-1]) / histogram.sum()
     return np.concatenate([[0.0], from_above])
 
 

@@ -98,7 +98,8 @@ def hash_distances(hashes: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArr
     Returns:
         Shape `(n,)`, each in [0, 256].
     """
-    return np.bitwise_count(hashes ^ other).sum(axis=1, dtype=np.int64)
+    distances: NDArray[np.int64] = np.bitwise_count(hashes ^ other).sum(axis=1, dtype=np.int64)
+    return distances
 
 
 def hash_bytes(hashes: list[str]) -> NDArray[np.uint8]:

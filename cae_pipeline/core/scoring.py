@@ -103,7 +103,7 @@ def scores(maps: Floats) -> NDArray[np.float64]:
     Raises:
         NonFiniteScoreError: If a map holds NaN or infinity; such an image is not normal, it is unknown.
     """
-    worst = maps.reshape(len(maps), -1).max(axis=1).astype(np.float64)
+    worst: NDArray[np.float64] = maps.reshape(len(maps), -1).max(axis=1).astype(np.float64)
     if not np.isfinite(worst).all():
         raise NonFiniteScoreError(
             f"{int((~np.isfinite(worst)).sum())} of {len(worst)} scores are not finite. "

@@ -35,7 +35,7 @@ def split_normal(image_ids: Sequence[str], training: TrainingSettings, *, target
         TooFewNormalImagesError: If too few are left to train on.
     """
     count = len(image_ids)
-    order = sorted(range(count), key=lambda i: hashlib.sha256(f"{training.seed}:{image_ids[i]}".encode()).digest())
+    order = sorted(range(count), key=lambda index: _lot(training.seed, image_ids[index]))
     num_calibration = max(math.ceil(training.calibration_share * count), min_normal_images(target_false_alarm_rate))
     num_validation = max(math.ceil(training.validation_share * count), 2)
     if count - num_calibration - num_validation < MIN_TRAINING_IMAGES:
@@ -43,10 +43,14 @@ def split_normal(image_ids: Sequence[str], training: TrainingSettings, *, target
             f"training with {num_calibration} images for the threshold and {num_validation} to stop by",
             received=count,
             needed=num_calibration + num_validation + MIN_TRAINING_IMAGES,
-            advice=f"Deliver more batches named {', '.join(training.normal_batches)}, or raise target_false_alarm_rate.",
+            advice=f"Deliver more of {', '.join(training.normal_batches)}, or raise target_false_alarm_rate.",
         )
     return Split(
         train=tuple(order[num_calibration + num_validation :]),
         validation=tuple(order[num_calibration : num_calibration + num_validation]),
         calibration=tuple(order[:num_calibration]),
     )
+
+
+def _lot(seed: int, image_id: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{image_id}".encode()).digest()

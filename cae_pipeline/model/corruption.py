@@ -72,4 +72,5 @@ def _stain(image: Pixels, donor: Pixels, random: np.random.Generator) -> Pixels:
 def _shade(image: Pixels, mask: Pixels, random: np.random.Generator) -> Pixels:
     change = random.uniform(40, 110) * random.choice((-1, 1))
     shaded = image + (mask[..., None].astype(np.float32) / 255) * change
-    return np.clip(shaded, 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(shaded, 0, 255).astype(np.uint8)
+    return pixels

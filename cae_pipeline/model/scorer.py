@@ -143,7 +143,8 @@ def load_scorer(folder: Path, *, sha256: str) -> Scorer:
             "Somebody changed the files: restore them from a backup, or train again."
         )
     specification = json.loads((folder / SPECIFICATION).read_text(encoding="utf-8"))
-    known = {key: tuple(value) if isinstance(value, list) else value for key, value in specification["model"].items()}
+    knobs = specification["model"].items()
+    known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in knobs}
     settings = AutoencoderSettings(**known)
     network = build_autoencoder(settings, seed=0)
     with np.load(folder / ARRAYS, allow_pickle=False) as arrays:

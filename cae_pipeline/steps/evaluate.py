@@ -20,56 +20,32 @@ from cae_pipeline.core.convolution import describe
 from cae_pipeline.core.evaluation import ImageFigures, image_figures, pixel_figures
 from cae_pipeline.core.images import Floats, Pixels
 from cae_pipeline.core.line import AutoencoderSettings, Line
-from cae_pipeline.errors import CaeError, UnreadableImageError
+from cae_pipeline.errors import UnreadableImageError
 from cae_pipeline.model.training import OnEpoch
 from cae_pipeline.steps.fit import FittedModel, fit_model
+from cae_pipeline.steps.image_set import NORMAL, ImageSet
 from cae_pipeline.steps.services import Progress
 
 log = structlog.get_logger()
 
 PIXEL_FIGURES_MAX_PX = 512
 """Maps are compared with masks at the delivered size, but at most this many pixels on the longer side."""
-NORMAL = "good"
 
 
 @dataclass(frozen=True)
-class ImageSet:
-    """A folder in the layout of MVTec AD.
+class JudgedImage:
+    """One test image: what is true of it and what the model said.
 
     Attributes:
-        train: Normal images.
-        test: `(path, defect type, mask)`; the type is "good" and the mask None where there is no defect.
+        kind: Defect type, or "good".
+        anomaly_map: At the size of the mask; None where pixels cannot be judged.
+        mask: True where defective, all False for a normal image; None where there is no mask that marks anything.
     """
 
-    name: str
-    train: tuple[Path, ...]
-    test: tuple[tuple[Path, str, Path | None], ...]
-
-
-def find_image_set(folder: Path) -> ImageSet:
-    """List `train/good`, `test/<type>` and `ground_truth/<type>/*_mask.png`.
-
-    Raises:
-        CaeError: If a part is missing; says which.
-    """
-    train = _files(folder / "train" / NORMAL)
-    kinds = (
-        sorted(entry.name for entry in (folder / "test").iterdir() if entry.is_dir())
-        if (folder / "test").is_dir()
-        else []
-    )
-    test = [(path, kind, _mask(folder, kind, path)) for kind in kinds for path in _files(folder / "test" / kind)]
-    for what, found in (
-        ("train/good", train),
-        ("test/good", NORMAL in kinds),
-        ("test/<defect type>", set(kinds) - {NORMAL}),
-    ):
-        if not found:
-            raise CaeError(
-                f"{folder} has no images in {what}. Expected the layout of MVTec AD: train/good, test/good, "
-                "test/<defect type>, and ground_truth/<defect type>/*_mask.png where there are masks."
-            )
-    return ImageSet(folder.resolve().name, tuple(train), tuple(test))
+    kind: str
+    score: float
+    anomaly_map: Floats | None
+    mask: NDArray[np.bool_] | None
 
 
 def evaluate_set(
@@ -88,20 +64,20 @@ def evaluate_set(
     model = fit_model(np.stack(list(train.values())), ids, line, on_epoch=on_epoch)
     started = time.perf_counter()
     test, broken = _read([path for path, _, _ in images.test], line.model, limits, progress)
-    judged = model.scorer.score(np.stack(list(test.values())))
+    scored = model.scorer.score(np.stack(list(test.values())))
     seconds = time.perf_counter() - started
     rows = [row for row in images.test if row[0] in test]
-    kinds = np.array([kind for _, kind, _ in rows])
-    figures = image_figures(judged.scores, judged.scores > model.threshold.value, kinds != NORMAL)
+    judged = [
+        _judged(row, float(score), anomaly_map, limits)
+        for row, score, anomaly_map in zip(rows, scored.scores, scored.maps, strict=True)
+    ]
+    threshold = model.threshold.value
+    kinds = sorted({image.kind for image in judged} - {NORMAL})
     result = {
         "set": images.name,
         "seed": line.training.seed,
-        **_flat(figures),
-        **_pixel_part(rows, judged.maps, kinds, limits, only=None),
-        "per_defect_type": {
-            str(kind): _of_type(str(kind), rows, judged.scores, judged.maps, kinds, model, limits)
-            for kind in sorted(set(kinds) - {NORMAL})
-        },
+        **_figures(judged, threshold),
+        "per_defect_type": {kind: _of_type(kind, judged, threshold) for kind in kinds},
         "train_seconds": model.fitted.train_seconds,
         "images_per_second": len(test) / seconds,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -113,55 +89,38 @@ def evaluate_set(
     return result
 
 
-def _of_type(
-    kind: str,
-    rows: Sequence[tuple[Path, str, Path | None]],
-    scores: NDArray[np.float64],
-    maps: Floats,
-    kinds: NDArray[np.str_],
-    model: FittedModel,
-    limits: DecodeLimits,
-) -> dict[str, Any]:
-    chosen = (kinds == kind) | (kinds == NORMAL)
-    figures = image_figures(scores[chosen], scores[chosen] > model.threshold.value, kinds[chosen] != NORMAL)
+def _judged(row: tuple[Path, str, Path | None], score: float, anomaly_map: Floats, limits: DecodeLimits) -> JudgedImage:
+    path, kind, mask_path = row
+    if kind != NORMAL and mask_path is None:
+        return JudgedImage(kind, score, None, None)
+    marked: NDArray[np.uint8] = decode((mask_path or path).read_bytes(), limits)[0]
+    mask = (marked if marked.ndim == 2 else marked.max(axis=2)) > 0 if mask_path else np.zeros(marked.shape[:2], bool)
+    if kind != NORMAL and not mask.any():
+        return JudgedImage(kind, score, None, None)
+    scale = min(1.0, PIXEL_FIGURES_MAX_PX / max(mask.shape))
+    size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
+    small = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    return JudgedImage(kind, score, cv2.resize(anomaly_map, size, interpolation=cv2.INTER_LINEAR), small)
+
+
+def _figures(judged: Sequence[JudgedImage], threshold: float) -> dict[str, Any]:
+    scores = np.array([image.score for image in judged])
+    figures = image_figures(scores, scores > threshold, np.array([image.kind != NORMAL for image in judged]))
+    marked = [(image.anomaly_map, image.mask) for image in judged if image.anomaly_map is not None]
+    maps, masks = [pair[0] for pair in marked], [pair[1] for pair in marked if pair[1] is not None]
+    pixels = pixel_figures(maps, masks) if any(mask.any() for mask in masks) else None
+    return {**_flat(figures), **(asdict(pixels) if pixels else {})}
+
+
+def _of_type(kind: str, judged: Sequence[JudgedImage], threshold: float) -> dict[str, Any]:
+    figures = _figures([image for image in judged if image.kind in (kind, NORMAL)], threshold)
+    flagged = [image.score > threshold for image in judged if image.kind == kind]
+    wanted = ("image_auroc", "average_precision", "f1", "pixel_auroc", "pro", "num_masks")
     return {
-        "num_images": figures.num_defective,
-        "image_auroc": figures.image_auroc,
-        "average_precision": figures.average_precision,
-        "f1": figures.f1,
-        "detected": float((scores[kinds == kind] > model.threshold.value).mean()),
-        **_pixel_part(rows, maps, kinds, limits, only=kind),
+        "num_images": len(flagged),
+        "detected": sum(flagged) / len(flagged),
+        **{name: figures[name] for name in wanted if name in figures},
     }
-
-
-def _pixel_part(
-    rows: Sequence[tuple[Path, str, Path | None]],
-    maps: Floats,
-    kinds: NDArray[np.str_],
-    limits: DecodeLimits,
-    *,
-    only: str | None,
-) -> dict[str, float]:
-    """Pixel figures over normal images and those with a mask that marks something; none without masks."""
-    large, masks = [], []
-    for (path, kind, mask_path), anomaly_map in zip(rows, maps, strict=True):
-        if kind == NORMAL:
-            height, width = _shape(path, limits)
-            mask = np.zeros((height, width), dtype=bool)
-        elif mask_path is not None and only in (None, kind):
-            mask = decode(mask_path.read_bytes(), limits)[0].reshape(_shape(mask_path, limits) + (-1,)).max(axis=2) > 0
-            if not mask.any():
-                continue
-        else:
-            continue
-        scale = min(1.0, PIXEL_FIGURES_MAX_PX / max(mask.shape))
-        size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
-        masks.append(cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0)
-        large.append(cv2.resize(anomaly_map, size, interpolation=cv2.INTER_LINEAR))
-    if not any(mask.any() for mask in masks):
-        return {}
-    figures = pixel_figures(large, masks)
-    return asdict(figures) if figures else {}
 
 
 def _flat(figures: ImageFigures) -> dict[str, Any]:
@@ -182,18 +141,6 @@ def _chosen(line: Line, model: FittedModel) -> dict[str, Any]:
     }
 
 
-def channels_of(paths: Sequence[Path], limits: DecodeLimits) -> int:
-    """3 if any of some images shows colour, else 1; a grey image saved as RGB has none."""
-    for path in paths[:20]:
-        try:
-            pixels, _ = decode(path.read_bytes(), limits)
-        except UnreadableImageError:
-            continue
-        if pixels.ndim == 3 and int(np.ptp(pixels.astype(np.int16), axis=2).max()) > 16:
-            return 3
-    return 1
-
-
 def _read(
     paths: Sequence[Path], model: AutoencoderSettings, limits: DecodeLimits, progress: Progress
 ) -> tuple[dict[Path, Pixels], list[Path]]:
@@ -212,21 +159,3 @@ def _read(
             log.warning("image_left_out", path=str(path), problem=str(error))
             unreadable.append(path)
     return pixels, unreadable
-
-
-def _shape(path: Path, limits: DecodeLimits) -> tuple[int, int]:
-    height, width = decode(path.read_bytes(), limits)[0].shape[:2]
-    return height, width
-
-
-def _files(folder: Path) -> list[Path]:
-    return (
-        sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-        if folder.is_dir()
-        else []
-    )
-
-
-def _mask(folder: Path, kind: str, image: Path) -> Path | None:
-    mask = folder / "ground_truth" / kind / f"{image.stem}_mask.png"
-    return mask if mask.is_file() else None

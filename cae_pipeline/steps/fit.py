@@ -65,7 +65,7 @@ def fit_model(
 
 
 def settings_as_parameters(line: Line) -> dict[str, str | int | float]:
-    """Flatten a line's knobs for MLflow: `model.filters`, `training.seed`, …"""
+    """Flatten a line's knobs for MLflow, as in `model.filters` and `training.seed`."""
     flat: dict[str, str | int | float] = {"target_false_alarm_rate": line.target_false_alarm_rate}
     for room in ("model", "training"):
         for name, value in asdict(getattr(line, room)).items():

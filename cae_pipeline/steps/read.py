@@ -47,10 +47,12 @@ def _read(row: sa.RowMapping, model: AutoencoderSettings, services: Services) ->
     try:
         content = services.landing.path(row["line"], row["batch_id"], row["name"]).read_bytes()
         if hashlib.sha256(content).hexdigest() != row["image_id"]:
-            raise UnreadableImageError(Reason.CHANGED, "other bytes than those that were validated")
-        pixels = read_for_network(
-            content, services.limits, height_px=model.height_px, width_px=model.width_px, channels=model.channels
+            return ReadImage(row, None, f"{Reason.CHANGED}: other bytes than those that were validated")
+        return ReadImage(
+            row,
+            read_for_network(
+                content, services.limits, height_px=model.height_px, width_px=model.width_px, channels=model.channels
+            ),
         )
-        return ReadImage(row, pixels)
     except (UnreadableImageError, OSError) as error:
         return ReadImage(row, None, str(error))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
-from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
 import structlog
 from numpy.typing import NDArray
 
@@ -49,5 +49,5 @@ def watch_drift(line: Line, night: date, services: Services) -> DriftReport:
     return report
 
 
-def _facts(rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]:
+def _facts(rows: Sequence[sa.RowMapping]) -> dict[str, NDArray[np.float64]]:
     return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in FACTS}

@@ -42,7 +42,9 @@ def deliver(landing: Path) -> tuple[list[str], list[str], dict[str, float]]:
         Batches delivered now, batches that were there already, and the defect probability of
         each image by the sha256 of its bytes.
     """
-    new, old, labels = [], [], {}
+    new: list[str] = []
+    old: list[str] = []
+    labels: dict[str, float] = {}
     for line, kind in LINES.items():
         cells = list(_cells(kind))
         labels |= {hashlib.sha256(cell.content).hexdigest(): cell.probability for cell in cells}

@@ -99,8 +99,7 @@ def _load_dags() -> dict[str, Any]:
 
 def _run(dag: Any, log: Path, *, logical_date: datetime | None = None, conf: dict[str, Any] | None = None) -> Any:
     with quiet(log):
-        run = dag.test(logical_date=logical_date or datetime.now(UTC), run_conf=conf or {})
-    return run
+        return dag.test(logical_date=logical_date or datetime.now(UTC), run_conf=conf or {})
 
 
 def _train(dags: dict[str, Any], engine: Any, log: Path) -> None:

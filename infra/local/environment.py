@@ -41,6 +41,9 @@ def local_environment(workspace: Path, *, airflow_port: int = 8080) -> dict[str,
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
         "SCARF_ANALYTICS": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # eight processes that nobody here gives work to
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PYTHONWARNINGS": "ignore::DeprecationWarning,ignore::FutureWarning",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")])),
     }

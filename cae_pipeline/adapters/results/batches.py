@@ -217,8 +217,8 @@ def release(
                 raise NotFoundError("quarantined image", name, known=sorted(quarantined))
             if quarantined[name]["width_px"] is None:
                 raise CaeError(
-                    f"{name!r} is quarantined as {quarantined[name]['reason']}: it cannot be decoded, so it cannot be scored. "
-                    "Have it delivered again."
+                    f"{name!r} is quarantined as {quarantined[name]['reason']}: what cannot be decoded "
+                    "cannot be scored. Have it delivered again."
                 )
         new = [name for name in names if name not in before]
         stamp = {"batch_key": batch_key, "author": author, "note": note, "released_at": released_at}

@@ -40,7 +40,7 @@ def open_database(url: str) -> sa.Engine:
 
 def schema_version(engine: sa.Engine) -> str | None:
     """Which migration the database stands at; None if it is empty."""
-    with engine.connect() as connection:
+    with reading(engine) as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return None
         return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
@@ -62,8 +62,8 @@ def migrate(engine: sa.Engine) -> None:
             command.upgrade(config, "head")
         except CommandError as error:
             raise ConfigurationError(
-                f"the results database stands at schema {schema_version(engine)!r}, which this version (schema {HEAD!r}) "
-                "does not know. Install the version that wrote it, or a newer one."
+                f"the results database stands at another schema than this version knows ({HEAD!r}): {error}. "
+                "Install the version that wrote it, or a newer one."
             ) from error
 
 
