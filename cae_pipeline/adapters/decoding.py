@@ -79,7 +79,7 @@ def decode(content: bytes, limits: DecodeLimits) -> tuple[Pixels, str]:
             # Pillow warns where a header lies about a file; a warning nobody reads is no defence
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return _pixels(image, limits), image.mode
+                pixels, mode = _pixels(image, limits), image.mode
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:
@@ -89,6 +89,9 @@ def decode(content: bytes, limits: DecodeLimits) -> tuple[Pixels, str]:
     except Exception as error:
         # Pillow's decoders raise OSError, ValueError, SyntaxError, TypeError, struct.error and more
         raise UnreadableImageError(_broken(error, content), f"{type(error).__name__}: {error}") from error
+    if _stops_early(content):
+        raise UnreadableImageError(Reason.TRUNCATED, "the file stops before its end marker")
+    return pixels, mode
 
 
 def read_for_network(content: bytes, limits: DecodeLimits, *, height_px: int, width_px: int, channels: int) -> Pixels:
@@ -175,8 +178,10 @@ def _broken(error: Exception, content: bytes) -> Reason:
     text = str(error).lower()
     if "truncated" in text or "unexpected end" in text or isinstance(error, EOFError):
         return Reason.TRUNCATED
-    ended_early = {b"\x89PNG\r\n\x1a\n": b"IEND", b"\xff\xd8\xff": b"\xff\xd9"}
-    for start, end in ended_early.items():
-        if content.startswith(start) and end not in content[-4096:]:
-            return Reason.TRUNCATED
-    return Reason.UNREADABLE
+    return Reason.TRUNCATED if _stops_early(content) else Reason.UNREADABLE
+
+
+def _stops_early(content: bytes) -> bool:
+    """Tell whether a PNG or JPEG lacks the marker that ends it; decoders forgive that where no pixel is lost."""
+    ends = {b"\x89PNG\r\n\x1a\n": b"IEND", b"\xff\xd8\xff": b"\xff\xd9"}
+    return any(content.startswith(start) and end not in content for start, end in ends.items())

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cae_pipeline.core.facts import ImageFacts, hash_bytes, hash_distances
 from cae_pipeline.core.line import ValidationSettings
@@ -20,6 +19,8 @@ BLANK_CONTRAST = 0.01
 """Where nothing is learnt yet: about 2.5 grey values of 255."""
 BLACK, WHITE = 0.02, 0.98
 """Where nothing is learnt yet: mean grey values nothing can be seen at."""
+MIN_BRIGHTNESS_MARGIN = 0.15
+"""How far outside the span of the normal images a mean grey value may lie at least."""
 SHARPNESS_MARGIN = 0.7
 """Share of the sharpness of the softest normal images below which an image is out of focus."""
 MAX_NEAR_DUPLICATE_BITS = 10
@@ -44,7 +45,7 @@ def limits_for(settings: ValidationSettings, normal: Sequence[ImageFacts]) -> Fa
     """Take each limit from the line's settings, else from its normal images, else from common sense.
 
     A learnt limit of brightness lies one whole span of the normal images (their 0.5 % to 99.5 %
-    quantile) outside that span, the others well below what any normal image showed: they are meant
+    quantile) outside that span, or 0.15, the others well below what any normal image showed: they are meant
     for a broken camera or lamp, never for a product that looks odd, which is for the model to find.
 
     Args:
@@ -73,23 +74,20 @@ def _learn(normal: Sequence[ImageFacts]) -> FactLimits:
     brightness = np.array([facts.brightness for facts in normal])
     contrast = np.array([facts.contrast for facts in normal])
     sharpness = np.array([facts.sharpness for facts in normal])
-    low, high = _beyond(brightness)
+    low, high = np.quantile(brightness, [0.005, 0.995])
+    # lamps age: a line with a steady light must not have its whole night quarantined for that
+    margin = max(float(high - low), MIN_BRIGHTNESS_MARGIN)
     return FactLimits(
         width_px=_agreed([facts.width_px for facts in normal]),
         height_px=_agreed([facts.height_px for facts in normal]),
         modes=tuple(sorted({facts.mode for facts in normal})),
         # ten grey values, so that a covered lens is too dark for any line but one of dark products
-        min_brightness=max(low, min(2 * BLACK, float(brightness.min()) / 2)),
-        max_brightness=min(high, WHITE),
+        min_brightness=max(float(low) - margin, min(2 * BLACK, float(brightness.min()) / 2)),
+        max_brightness=min(float(high) + margin, WHITE),
         min_contrast=min(BLANK_CONTRAST, float(contrast.min()) / 2),
         min_sharpness=SHARPNESS_MARGIN * float(np.quantile(sharpness, 0.005)),
         max_near_duplicate_bits=_near_duplicate_bits([facts.difference_hash for facts in normal]),
     )
-
-
-def _beyond(values: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.quantile(values, [0.005, 0.995])
-    return float(low - (high - low)), float(high + (high - low))
 
 
 def _agreed(values: Sequence[int]) -> int | None:

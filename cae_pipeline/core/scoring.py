@@ -17,8 +17,8 @@ from cae_pipeline.errors import NonFiniteScoreError
 
 MAP_BLUR_SHARE = 0.025
 """Gaussian blur of the map in shares of the image side: 1.6 px at 64 px."""
-PROFILE_BLUR_PX = 2.0
-"""Blur of the usual error: few images teach each pixel, its neighbours help."""
+SPREAD_BLUR_PX = 2.0
+"""Blur of the usual spread: few images teach each pixel's variance, its neighbours help."""
 MIN_SPREAD = 2e-3
 """Half a grey value of 255: a pixel that never errs must not turn noise into alarms."""
 REGION_SHARE = 0.5
@@ -70,9 +70,9 @@ def fit_profile(errors: Floats) -> ErrorProfile:
     Args:
         errors: Shape `(n, h, w)`, float32.
     """
-    mean = ndimage.gaussian_filter(errors.mean(axis=0), PROFILE_BLUR_PX)
-    variance = ndimage.gaussian_filter(errors.var(axis=0), PROFILE_BLUR_PX)
-    return ErrorProfile(mean, np.sqrt(variance) + np.float32(MIN_SPREAD))
+    variance = ndimage.gaussian_filter(errors.var(axis=0), SPREAD_BLUR_PX)
+    # the mean stays sharp: the usual error of an edge must not leak to the pixels beside it
+    return ErrorProfile(errors.mean(axis=0), np.sqrt(variance) + np.float32(MIN_SPREAD))
 
 
 def anomaly_maps(errors: Floats, profile: ErrorProfile) -> Floats:

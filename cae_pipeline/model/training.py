@@ -75,6 +75,7 @@ def fit_autoencoder(
         validation_data=_minibatches(validation, min(minibatch_size, len(validation)), seed=None),
         epochs=training.epochs,
         callbacks=[stopping, telling, keras.callbacks.TerminateOnNaN()],
+        shuffle=False,  # the minibatches are shuffled already
         verbose=0,
     ).history
     seconds = time.perf_counter() - started

@@ -27,7 +27,7 @@ ROWS_PER_TRANSACTION = 128
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of a batch's accepted images, in the order of their names; written `key:start:stop`."""
+    """Some members of a batch by their positions in the order of names; written `key:start:stop`."""
 
     batch_key: str
     start: int
@@ -69,7 +69,7 @@ def score_slices(slices: Sequence[Slice], version: ModelVersion, services: Servi
     rows = [
         row
         for part in slices
-        for row in batches.accepted_images(services.engine, [part.batch_key])[part.start : part.stop]
+        for row in batches.accepted_images(services.engine, [part.batch_key], part=(part.start, part.stop))
     ]
     keys = sorted({part.batch_key for part in slices})
     judged = scored.scored_images(services.engine, keys, version.model_version)
@@ -143,14 +143,16 @@ def _row(
 
 
 def plan_chunks(batch_keys: Iterable[str], *, chunk_size: int, services: Services) -> list[list[Slice]]:
-    """Share the accepted images of some batches out over scoring tasks.
+    """Share the members of some batches out over scoring tasks.
 
-    A batch without an accepted image is finished here: nothing of it waits.
+    A batch without an image that waits is finished here.
     """
     chunks: list[list[Slice]] = []
     room = 0
     for batch_key in batch_keys:
-        count = len(batches.accepted_images(services.engine, [batch_key]))
+        if batches.finish_if_complete(services.engine, batch_key, finished_at=services.clock()):
+            continue
+        count = batches.count_members(services.engine, batch_key)
         start = 0
         while start < count:
             if room == 0:
@@ -160,8 +162,6 @@ def plan_chunks(batch_keys: Iterable[str], *, chunk_size: int, services: Service
             chunks[-1].append(Slice(batch_key, start, stop))
             room -= stop - start
             start = stop
-        if count == 0:
-            batches.finish_if_complete(services.engine, batch_key, finished_at=services.clock())
     return chunks
 
 

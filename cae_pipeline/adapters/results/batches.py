@@ -84,21 +84,37 @@ def batches_of_nights(engine: sa.Engine, line: str, nights: tuple[date, date]) -
         return list(connection.scalars(query))
 
 
-def accepted_images(engine: sa.Engine, batch_keys: Sequence[str]) -> list[sa.RowMapping]:
+def accepted_images(
+    engine: sa.Engine, batch_keys: Sequence[str], *, part: tuple[int, int] | None = None
+) -> list[sa.RowMapping]:
     """Images that may be scored or trained on: accepted, or released from quarantine.
 
-    Each row has the columns of `images` and the batch's `line` and `batch_id`.
+    Args:
+        batch_keys: Of the batches; each row has the columns of `images` and the batch's `line` and `batch_id`.
+        part: First and last position, the last excluded, among all members of one batch in the order
+            of their names. Positions of all members never shift, whatever becomes of single ones.
     """
+    members = sa.select(images).where(images.c.batch_key.in_(batch_keys)).order_by(images.c.batch_key, images.c.name)
+    if part is not None:
+        members = members.offset(part[0]).limit(part[1] - part[0])
+    member = members.subquery()
+    released = (releases.c.batch_key == member.c.batch_key) & (releases.c.name == member.c.name)
     query = (
-        sa.select(images, batches.c.line, batches.c.batch_id)
-        .join(batches)
-        .outerjoin(releases, (releases.c.batch_key == images.c.batch_key) & (releases.c.name == images.c.name))
-        .where(images.c.batch_key.in_(batch_keys))
-        .where((images.c.status == ImageStatus.ACCEPTED) | releases.c.name.is_not(None))
-        .order_by(images.c.batch_key, images.c.name)
+        sa.select(member, batches.c.line, batches.c.batch_id)
+        .join(batches, batches.c.batch_key == member.c.batch_key)
+        .outerjoin(releases, released)
+        .where((member.c.status == ImageStatus.ACCEPTED) | releases.c.name.is_not(None))
+        .order_by(member.c.batch_key, member.c.name)
     )
     with reading(engine) as connection:
         return list(connection.execute(query).mappings())
+
+
+def count_members(engine: sa.Engine, batch_key: str) -> int:
+    """How many files a batch holds, whatever became of them."""
+    query = sa.select(sa.func.count()).select_from(images).where(images.c.batch_key == batch_key)
+    with reading(engine) as connection:
+        return connection.scalar(query) or 0
 
 
 def normal_images(engine: sa.Engine, line: str, patterns: Sequence[str]) -> list[sa.RowMapping]:

@@ -1,0 +1,177 @@
+"""A small line with procedural images, on real SQLite, real files and a real network."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from cae_pipeline.core.line import Line
+from cae_pipeline.steps.services import Services
+
+# read when the libraries are imported, by this process and by those it starts
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+SIDE_PX = 48
+LINES_TOML = """
+[lines.washers]
+description = "Procedural washers"
+target_false_alarm_rate = 0.1
+
+[lines.washers.model]
+height_px = 32
+width_px = 32
+filters = [8, 16]
+code_size = 12
+
+[lines.washers.training]
+epochs = 12
+learning_rate = 5e-3
+
+[lines.washers.validation]
+min_images = 3
+max_quarantined_share = 0.7
+"""
+
+
+def washer(seed: int, *, defect: bool = False) -> NDArray[np.uint8]:
+    """Draw a bright ring with some wear and noise, shape `(48, 48)`; a defect is a dark bite."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:SIDE_PX, :SIDE_PX] - (SIDE_PX - 1) / 2
+    radius = np.hypot(rows, columns) + random.normal(0, 0.3)
+    ring = (radius > 8) & (radius < 19)
+    wear = sum(random.normal(0, 4) * np.cos(k * np.arctan2(rows, columns) + random.uniform(0, 6)) for k in (2, 3, 4, 5))
+    image = 40 + ring * (140 + wear) + random.normal(0, 3, radius.shape)
+    if defect:
+        angle = random.uniform(0, 2 * np.pi)
+        bite = np.hypot(rows - 14 * np.sin(angle), columns - 14 * np.cos(angle)) < 5
+        image[bite] = 60
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """Encode as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def deliver(landing: Path, line: str, batch_id: str, files: dict[str, bytes], *, manifest: bool = True) -> Path:
+    """Put a batch into the landing zone."""
+    import hashlib
+
+    folder = landing / line / batch_id
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    rows = [{"name": n, "bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for n, c in files.items()]
+    if manifest:
+        (folder / "manifest.json").write_text(json.dumps({"files": rows}))
+    return folder
+
+
+def washers(seeds: Iterable[int], *, defect: bool = False) -> dict[str, bytes]:
+    """Draw several washers as files."""
+    word = "bad" if defect else "ok"
+    return {f"{word}{seed:05}.png": png(washer(seed, defect=defect)) for seed in seeds}
+
+
+NORMAL = range(100, 180)
+
+
+@dataclass(frozen=True)
+class Plant:
+    """One installation: a line, its services and its landing zone."""
+
+    line: Line
+    services: Services
+    workspace: Path
+
+    @property
+    def landing(self) -> Path:
+        """Where batches arrive."""
+        return self.workspace / "landing"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty workspace with a lines file, named by the environment."""
+    for name in [name for name in os.environ if name.startswith("CAE_")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    (folder / "lines.toml").write_text(LINES_TOML)
+    monkeypatch.setenv("CAE_WORKSPACE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def make_services(workspace: Path) -> Callable[[], Services]:
+    """Connect as a new process would."""
+    from cae_pipeline.settings import read_settings
+    from cae_pipeline.wiring import connect
+
+    return lambda: connect(read_settings())
+
+
+@pytest.fixture
+def services(make_services: Callable[[], Services]) -> Services:
+    """A connection to the empty workspace."""
+    return make_services()
+
+
+@pytest.fixture
+def line(workspace: Path) -> Line:
+    """The small line."""
+    from cae_pipeline.settings import read_lines
+
+    return read_lines(workspace / "lines.toml")["washers"]
+
+
+@pytest.fixture(scope="session")
+def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose line has a champion; trained once, copied by those who use it."""
+    from cae_pipeline.settings import Settings, read_lines
+    from cae_pipeline.steps.promote import promote_challenger
+    from cae_pipeline.steps.train import train_model
+    from cae_pipeline.wiring import connect
+
+    folder = tmp_path_factory.mktemp("trained") / "workspace"
+    folder.mkdir()
+    (folder / "lines.toml").write_text(LINES_TOML)
+    services = connect(Settings(workspace=folder))
+    line = read_lines(folder / "lines.toml")["washers"]
+    deliver(folder / "landing", "washers", "normal-1", washers(NORMAL))
+    version = train_model(line, services, note="for the tests")
+    assert promote_challenger(line, version.model_version, services).promote
+    services.engine.dispose()
+    return folder
+
+
+@pytest.fixture
+def plant(trained_workspace: Path, workspace: Path) -> Plant:
+    """An installation of one's own with a champion."""
+    import shutil
+
+    from cae_pipeline.settings import read_lines, read_settings
+    from cae_pipeline.wiring import connect
+
+    shutil.copytree(trained_workspace, workspace, dirs_exist_ok=True)
+    line = read_lines(workspace / "lines.toml")["washers"]
+    return Plant(line, connect(read_settings()), workspace)
+
+
+@pytest.fixture
+def now() -> datetime:
+    """A moment."""
+    return datetime(2026, 1, 31, 12, tzinfo=UTC)

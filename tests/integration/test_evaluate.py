@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cae_pipeline.cli import app
+from cae_pipeline.errors import CaeError
+from cae_pipeline.steps.image_set import find_image_set
+from tests.conftest import png, washer
+
+KNOBS = """
+target_false_alarm_rate = 0.1
+[model]
+height_px = 48
+width_px = 48
+filters = [8, 16]
+code_size = 12
+[training]
+epochs = 15
+learning_rate = 5e-3
+"""
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Build a set in the layout of MVTec AD; sizes differ, one image is broken, one mask is empty."""
+    root = tmp_path / "washers"
+    for seed in range(80):
+        _write(root / f"train/good/{seed:03}.png", png(washer(seed)))
+    _write(root / "train/good/broken.png", b"x")
+    for seed in range(100, 130):
+        _write(root / f"test/good/{seed}.png", png(washer(seed)))
+    for seed in range(200, 215):
+        clean, bitten = washer(seed), washer(seed, defect=True)
+        mask = (np.abs(clean.astype(int) - bitten) > 25).astype(np.uint8) * 255
+        if seed == 200:
+            clean, bitten, mask = (np.repeat(np.repeat(a, 2, 0), 2, 1) for a in (clean, bitten, mask))
+        _write(root / f"test/bite/{seed}.png", png(bitten))
+        _write(root / f"ground_truth/bite/{seed}_mask.png", png(mask))
+        _write(root / f"test/unmarked/{seed}.png", png(bitten[::-1].copy()))
+    _write(root / "ground_truth/unmarked/201_mask.png", png(np.zeros((48, 48), np.uint8)))
+    return root
+
+
+def test_a_folder_is_evaluated_down_to_its_defect_types(folder: Path, tmp_path: Path, workspace: Path) -> None:
+    (tmp_path / "knobs.toml").write_text(KNOBS)
+    out = tmp_path / "figures.json"
+    done = CliRunner().invoke(
+        app, ["evaluate", str(folder), "--seed", "1", "--config", str(tmp_path / "knobs.toml"), "--out", str(out)]
+    )
+    assert done.exit_code == 0, done.output
+    figures = json.loads(out.read_text())
+    assert figures["image_auroc"] > 0.95
+    assert figures["pixel_auroc"] > 0.9
+    assert 0 < figures["pro"] <= 1
+    assert figures["num_masks"] == 15
+    low, high = figures["false_alarm_rate_interval_95"]
+    assert low <= figures["false_alarm_rate"] <= high
+    assert set(figures["per_defect_type"]) == {"bite", "unmarked"}
+    assert "pixel_auroc" not in figures["per_defect_type"]["unmarked"]
+    assert [Path(path).name for path in figures["unreadable"]] == ["broken.png"]
+    assert (figures["num_train"], figures["num_normal"], figures["num_defective"]) == (80, 30, 30)
+    assert (figures["seed"], figures["chosen"]["model"]["channels"]) == (1, 1)
+    assert min(figures[name] for name in ("train_seconds", "images_per_second", "peak_memory_bytes", "f1")) > 0
+    assert "image_auroc" in done.output
+    assert "bite" in done.output
+
+
+def test_a_folder_of_another_layout_says_what_is_missing(tmp_path: Path) -> None:
+    _write(tmp_path / "train/good/1.png", png(washer(1)))
+    with pytest.raises(CaeError, match=r"no images in test/good. Expected the layout of MVTec AD"):
+        find_image_set(tmp_path)

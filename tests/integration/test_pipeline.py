@@ -1,0 +1,392 @@
+"""The steps together, on real files, SQLite, Great Expectations, MLflow and a small network."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from cae_pipeline.adapters import pictures
+from cae_pipeline.adapters.results import batches as batch_rows
+from cae_pipeline.adapters.results import models, queries, schema, scored
+from cae_pipeline.adapters.results.queries import AnomalyFilter, Page
+from cae_pipeline.errors import BatchRejectedError, CaeError, NoChampionError, NotFoundError
+from cae_pipeline.model.scorer import Scorer
+from cae_pipeline.steps.find import find_batches
+from cae_pipeline.steps.housekeeping import keep_house
+from cae_pipeline.steps.promote import promote_challenger
+from cae_pipeline.steps.publish import publish_night
+from cae_pipeline.steps.rescore import plan_rescoring
+from cae_pipeline.steps.score import plan_line, score_slices
+from cae_pipeline.steps.train import train_model
+from cae_pipeline.steps.validate import validate_batch
+from cae_pipeline.steps.watch import watch_drift
+from tests.conftest import Plant, deliver, png, washer, washers
+
+NIGHT = date(2026, 1, 31)
+TROUBLE = {
+    "t1.png": png(washer(7))[:400],
+    "t2.png": washers([300])["ok00300.png"],
+    "t3.png": b"no trigger signal",
+    "t4.png": png(np.zeros((48, 48), np.uint8)),
+    "t5.png": png(washer(8)[:40]),
+}
+REASONS = {
+    "t1.png": "truncated",
+    "t2.png": "duplicate",
+    "t3.png": "not_an_image",
+    "t4.png": "too_dark",
+    "t5.png": "wrong_size",
+}
+
+
+def _night(plant: Plant, batch_id: str = "2026-01-31") -> str:
+    files = washers(range(300, 320)) | washers(range(400, 410), defect=True) | TROUBLE
+    deliver(plant.landing, "washers", batch_id, files)
+    return validate_batch(plant.line, batch_id, plant.services).batch_key
+
+
+def _score(plant: Plant) -> int:
+    version, chunks = plan_line(plant.line, chunk_size=16, services=plant.services)
+    return sum(score_slices(chunk, version, plant.services).num_scored for chunk in chunks)
+
+
+def _counts(plant: Plant) -> dict[str, int]:
+    with plant.services.engine.connect() as connection:
+        return {
+            name: connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+            for name, table in schema.metadata.tables.items()
+        }
+
+
+def _anomalies(plant: Plant, **wanted: Any) -> list[dict[str, Any]]:
+    return queries.list_anomalies(plant.services.engine, AnomalyFilter(**wanted), Page("-score", page_size=500))
+
+
+def test_every_member_of_a_finished_batch_is_scored_or_quarantined_with_its_reason(plant: Plant) -> None:
+    key = _night(plant)
+    _score(plant)
+    with plant.services.engine.connect() as connection:
+        rows = connection.execute(sa.select(schema.images).where(schema.images.c.batch_key == key)).mappings().all()
+        judged = set(connection.scalars(sa.select(schema.scores.c.name).where(schema.scores.c.batch_key == key)))
+    assert {row["name"]: row["reason"] for row in rows if row["status"] == "quarantined"} == REASONS
+    assert judged == {row["name"] for row in rows if row["status"] == "accepted"}
+    assert len(judged) == 30
+    batch = batch_rows.find_batch(plant.services.engine, key)
+    assert batch is not None
+    assert batch["status"] == "scored"
+    assert (plant.workspace / batch["data_docs_uri"]).read_text().startswith("<!DOCTYPE html>")
+
+
+def test_defects_are_flagged_and_normal_images_mostly_are_not(plant: Plant) -> None:
+    _night(plant)
+    _score(plant)
+    flagged = Counter(row["name"][:3] for row in _anomalies(plant))
+    assert flagged["bad"] >= 9
+    assert flagged["ok0"] <= 6
+
+
+def test_a_flagged_image_points_at_its_defect_and_carries_its_lineage(plant: Plant) -> None:
+    _night(plant)
+    _score(plant)
+    worst = _anomalies(plant)[0]
+    version = models.champion_of(plant.services.engine, "washers")
+    assert (worst["model_version"], worst["run_id"]) == (version.model_version, version.run_id)
+    assert 0 < worst["p_value"] <= 0.1
+    clean, bitten = washer(int(worst["name"][3:8])), washer(int(worst["name"][3:8]), defect=True)
+    place = np.argwhere(np.abs(clean.astype(int) - bitten) > 40).mean(axis=0)
+    box = worst["regions"][0]
+    assert box["x_px"] - 4 <= place[1] <= box["x_px"] + box["width_px"] + 4
+    assert box["y_px"] - 4 <= place[0] <= box["y_px"] + box["height_px"] + 4
+    multiples = pictures.decode_map(plant.workspace / worst["map_uri"])
+    assert multiples.shape == (32, 32)
+    assert multiples.max() == pytest.approx(worst["score"] / worst["threshold"], abs=2e-3)
+
+
+def test_the_same_batch_delivered_twice_is_scored_once(plant: Plant) -> None:
+    _night(plant)
+    _score(plant)
+    before = _counts(plant)
+    again = validate_batch(plant.line, "2026-01-31", plant.services)
+    assert again.already_there
+    assert _score(plant) == 0
+    assert _counts(plant) == before
+
+
+def test_two_scoring_processes_at_once_end_as_if_one_had_run(plant: Plant) -> None:
+    key = _night(plant)
+    version, chunks = plan_line(plant.line, chunk_size=512, services=plant.services)
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            score_slices(chunks[0], version, plant.services)
+        except sa.exc.SQLAlchemyError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(scored.scored_images(plant.services.engine, [key], version.model_version)) == 30
+
+
+def test_a_batch_that_fails_as_a_whole_says_expectation_seen_and_wanted_every_time(plant: Plant) -> None:
+    dark = {f"d{i:02}.png": png((washer(i) * 0.02).astype(np.uint8)) for i in range(20)}
+    deliver(plant.landing, "washers", "2026-01-31", dark | washers([300, 301]))
+    for _ in range(2):
+        with pytest.raises(BatchRejectedError, match=r"is_quarantined: seen 0.9091, wanted at most 0.7"):
+            validate_batch(plant.line, "2026-01-31", plant.services)
+    with plant.services.engine.connect() as connection:
+        found = sa.select(schema.images.c.reason).where(schema.images.c.name.in_(["ok00300.png", "d00.png"]))
+        assert sorted(connection.scalars(found)) == ["batch_rejected", "too_dark"]
+    _, chunks = plan_line(plant.line, chunk_size=16, services=plant.services)
+    assert chunks == []
+
+
+def test_a_rejected_batch_can_be_released_and_is_then_scored(plant: Plant) -> None:
+    deliver(plant.landing, "washers", "2026-01-31", washers([300, 301]))
+    with pytest.raises(BatchRejectedError):
+        validate_batch(plant.line, "2026-01-31", plant.services)
+    engine = plant.services.engine
+    row = batch_rows.newest_delivery(engine, "washers", "2026-01-31")
+    names = batch_rows.releasable(engine, row["batch_key"])
+    stamp = {"author": "me", "note": "a short shift", "released_at": plant.services.clock()}
+    assert batch_rows.release(engine, row["batch_key"], names, **stamp) == 2
+    assert batch_rows.release(engine, row["batch_key"], names, **stamp) == 0
+    assert _score(plant) == 2
+    [shown] = [r for r in queries.list_quarantined(engine, "washers", Page("name")) if r["name"] == "ok00300.png"]
+    assert (shown["reason"], shown["released_by"]) == ("batch_rejected", "me")
+    [rate] = [r for r in queries.list_daily_rates(engine, "washers", Page("night")) if r["night"] == NIGHT]
+    assert (rate["num_images"], rate["num_quarantined"], rate["num_scored"]) == (2, 0, 2)
+
+
+def test_a_file_that_changed_after_its_manifest_is_quarantined_as_such(plant: Plant) -> None:
+    folder = deliver(plant.landing, "washers", "2026-01-31", washers(range(300, 306)))
+    (folder / "ok00300.png").write_bytes(png(washer(999)))
+    (folder / "ok00301.png").unlink()
+    key = validate_batch(plant.line, "2026-01-31", plant.services).batch_key
+    rows = queries.list_quarantined(plant.services.engine, "washers", Page("name"))
+    assert {row["name"]: row["reason"] for row in rows} == {"ok00300.png": "changed", "ok00301.png": "missing"}
+    assert len(batch_rows.accepted_images(plant.services.engine, [key])) == 4
+
+
+def test_a_file_that_changes_after_validation_fails_and_never_passes_for_normal(plant: Plant) -> None:
+    key = _night(plant)
+    (plant.landing / "washers" / "2026-01-31" / "ok00305.png").write_bytes(png(washer(999)))
+    _score(plant)
+    [row] = [
+        r for r in queries.list_quarantined(plant.services.engine, "washers", Page("name")) if r["status"] == "failed"
+    ]
+    assert (row["name"], row["reason"]) == ("ok00305.png", "scoring_failed")
+    assert "other bytes" in row["detail"]
+    batch = batch_rows.find_batch(plant.services.engine, key)
+    assert batch is not None
+    assert batch["status"] == "scored"
+
+
+def test_broken_weights_fail_their_images_and_flag_none_as_normal(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = _night(plant)
+    monkeypatch.setattr(Scorer, "reconstruct", lambda _self, images: np.full_like(images, np.nan))
+    _score(plant)
+    assert scored.scored_images(plant.services.engine, [key], "cae-washers/1") == set()
+    failed = [
+        r
+        for r in queries.list_quarantined(plant.services.engine, "washers", Page("name", page_size=99))
+        if r["status"] == "failed"
+    ]
+    assert len(failed) == 30
+
+
+def test_a_near_duplicate_is_told_from_a_duplicate(plant: Plant) -> None:
+    night = washers(range(300, 306))
+    almost = np.clip(washer(300).astype(int) + 1, 0, 255).astype(np.uint8)
+    deliver(plant.landing, "washers", "2026-01-31", night | {"z.png": png(almost)})
+    validate_batch(plant.line, "2026-01-31", plant.services)
+    [row] = queries.list_quarantined(plant.services.engine, "washers", Page("name"))
+    assert (row["name"], row["reason"]) == ("z.png", "near_duplicate")
+
+
+def test_an_image_of_an_earlier_night_is_a_duplicate_but_the_batch_delivered_again_is_not(plant: Plant) -> None:
+    deliver(plant.landing, "washers", "2026-01-30", washers(range(300, 304)))
+    validate_batch(plant.line, "2026-01-30", plant.services)
+    deliver(plant.landing, "washers", "2026-01-31", washers(range(303, 308)))
+    validate_batch(plant.line, "2026-01-31", plant.services)
+    deliver(plant.landing, "washers", "2026-01-30", washers(range(300, 305)))
+    again = validate_batch(plant.line, "2026-01-30", plant.services)
+    assert not again.already_there
+    rows = queries.list_quarantined(plant.services.engine, "washers", Page("night"))
+    assert [(row["batch_id"], row["name"]) for row in rows] == [("2026-01-31", "ok00303.png")]
+
+
+def test_finding_skips_what_is_finished_later_or_trains(plant: Plant) -> None:
+    _night(plant, "2026-01-30")
+    _score(plant)
+    deliver(plant.landing, "washers", "2026-01-31", washers([310]))
+    deliver(plant.landing, "washers", "2026-02-01", washers([311]))
+    deliver(plant.landing, "washers", "2026-01-29-late", washers([312]))
+    deliver(plant.landing, "washers", "2026-01-28", washers([313]), manifest=False)
+    found = find_batches(plant.line, NIGHT, plant.services)
+    assert found.batch_ids == ("2026-01-29-late", "2026-01-31")
+    assert found.num_finished == 1
+    assert found.not_ready == ("2026-01-28",)
+
+
+def test_images_of_a_line_without_a_champion_wait(line: Any, services: Any, workspace: Path) -> None:
+    deliver(workspace / "landing", "washers", "2026-01-31", washers(range(300, 305)))
+    validate_batch(line, "2026-01-31", services)
+    with pytest.raises(NoChampionError):
+        plan_line(line, chunk_size=16, services=services)
+    report = publish_night(NIGHT, [line], services).path.read_text()
+    assert "waiting for a model" in report
+
+
+def test_the_report_shows_counts_reasons_maps_and_needs_nothing_beside_it(plant: Plant) -> None:
+    _night(plant)
+    _score(plant)
+    watch_drift(plant.line, NIGHT, plant.services)
+    done = publish_night(NIGHT, [plant.line], plant.services)
+    html = done.path.read_text()
+    assert (done.num_images, done.num_quarantined) == (35, 5)
+    assert html.count("data:image/jpeg;base64,") == 2 * done.num_flagged
+    for text in ("not_an_image", "truncated", "threshold", "p-value", "Drift since training", "<svg"):
+        assert text in html
+    assert "http://" not in html
+    assert "https://" not in html
+
+
+def test_names_from_outside_are_text_in_the_report_and_not_html(plant: Plant) -> None:
+    night = washers(range(300, 304)) | {"<script>alert(1)<&.png": b"x"}
+    deliver(plant.landing, "washers", "2026-01-31", night)
+    validate_batch(plant.line, "2026-01-31", plant.services)
+    html = publish_night(NIGHT, [plant.line], plant.services).path.read_text()
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert" in html
+
+
+def test_a_second_model_judges_old_batches_beside_the_first(plant: Plant) -> None:
+    _night(plant)
+    _score(plant)
+    before_second = plant.services.clock()
+    version = train_model(plant.line, plant.services, refresh=True)
+    promote_challenger(plant.line, version.model_version, plant.services)
+    engine = plant.services.engine
+    planned = plan_rescoring(
+        "washers", (NIGHT, NIGHT), judge=version.model_version, chunk_size=99, services=plant.services
+    )
+    [chunk] = planned.chunks
+    assert score_slices(chunk, planned.version, plant.services).num_scored == 30
+    assert {row["model_version"] for row in _anomalies(plant)} == {"cae-washers/2"}
+    assert {row["model_version"] for row in _anomalies(plant, model_version="cae-washers/1")} == {"cae-washers/1"}
+    then = plan_rescoring("washers", (NIGHT, NIGHT), judge=before_second, chunk_size=99, services=plant.services)
+    assert then.version.model_version == "cae-washers/1"
+    with pytest.raises(NotFoundError, match="Known: cae-washers/1, cae-washers/2"):
+        plan_rescoring("washers", (NIGHT, NIGHT), judge="cae-washers/9", chunk_size=9, services=plant.services)
+    assert queries.integrity_problems(engine) == []
+
+
+def test_a_challenger_that_learnt_nothing_is_refused_and_the_champion_stays(plant: Plant) -> None:
+    from dataclasses import replace
+
+    lazy = replace(plant.line, training=replace(plant.line.training, epochs=1, learning_rate=1e-6))
+    version = train_model(lazy, plant.services)
+    decision = promote_challenger(plant.line, version.model_version, plant.services)
+    assert not decision.promote
+    assert models.champion_of(plant.services.engine, "washers").model_version == "cae-washers/1"
+    [refused, _] = queries.list_promotions(plant.services.engine, "washers", Page("-promotion_id"))
+    assert not refused["promoted"]
+
+
+def test_mlflow_shows_what_a_person_needs_to_judge_a_run(plant: Plant) -> None:
+    version = models.champion_of(plant.services.engine, "washers")
+    client = mlflow.MlflowClient(plant.services.tracking_uri)
+    run = client.get_run(version.run_id)
+    assert run.data.params["model.filters"] == "[8, 16]"
+    assert run.data.params["training.seed"] == "0"
+    assert len(client.get_metric_history(version.run_id, "val_loss")) == 12
+    assert {"synthetic_auroc", "threshold", "validation_loss", "train_seconds"} <= set(run.data.metrics)
+    assert (run.data.tags["code_version"], run.data.tags["decision"]) == ("0.1.0", "promoted")
+    [dataset] = run.inputs.dataset_inputs
+    assert dataset.dataset.digest == version.snapshot_sha256[:32]
+    files = {item.path for item in client.list_artifacts(version.run_id)}
+    assert {
+        "contact-sheet-normal.png",
+        "contact-sheet-synthetic-defects.png",
+        "score-histogram.png",
+        "layers.txt",
+        "scorer",
+        "snapshot.csv",
+    } <= files
+    champion = client.get_model_version_by_alias("cae-washers", "champion")
+    assert int(champion.version) == 1
+    [logged] = client.search_logged_models([run.info.experiment_id])
+    mlflow.set_tracking_uri(plant.services.tracking_uri)
+    signature = mlflow.models.get_model_info(logged.model_uri).signature
+    assert json.loads(signature.to_dict()["inputs"])[0]["tensor-spec"]["shape"] == [-1, 32, 32, 1]
+
+
+def test_a_model_that_is_not_in_the_workspace_is_fetched_from_mlflow(plant: Plant) -> None:
+    import shutil
+
+    shutil.rmtree(plant.workspace / "models")
+    _night(plant)
+    assert _score(plant) > 0
+
+
+def test_a_moved_camera_light_is_reported_as_drift(plant: Plant) -> None:
+    brighter = {f"b{i}.png": png(np.clip(washer(i).astype(int) + 14, 0, 255).astype(np.uint8)) for i in range(700, 730)}
+    deliver(plant.landing, "washers", "2026-01-31", brighter)
+    validate_batch(plant.line, "2026-01-31", plant.services)
+    assert "brightness" in watch_drift(plant.line, NIGHT, plant.services).moved
+
+
+def test_housekeeping_keeps_flagged_maps_backs_up_and_finds_lost_scores(plant: Plant) -> None:
+    import os
+
+    key = _night(plant)
+    _score(plant)
+    for path in (plant.workspace / "maps").rglob("*.png"):
+        os.utime(path, (0, 0))
+    flagged = len(_anomalies(plant))
+    done = keep_house(plant.services, map_retention_days=90, backup_count=2)
+    assert done.num_maps_removed == 30 - flagged
+    assert len(list((plant.workspace / "maps").rglob("*.png"))) == flagged
+    copy = sa.create_engine(f"sqlite:///{plant.workspace / done.backup}")
+    with copy.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(schema.scores)) == 30
+    with plant.services.engine.begin() as connection:
+        connection.execute(
+            sa.delete(schema.scores).where(schema.scores.c.batch_key == key, schema.scores.c.name == "ok00310.png")
+        )
+    with pytest.raises(CaeError, match=r"ok00310.png is neither scored nor quarantined"):
+        keep_house(plant.services, map_retention_days=90, backup_count=2)
+
+
+def test_a_verdict_stays_when_an_image_is_judged_again(plant: Plant) -> None:
+    _night(plant)
+    _score(plant)
+    image_id = _anomalies(plant)[0]["image_id"]
+    for word in ("unsure", "defect"):
+        scored.record_verdict(
+            plant.services.engine, image_id, word, author="me", note="", created_at=plant.services.clock()
+        )
+    assert [row["image_id"] for row in _anomalies(plant, verdict="defect")] == [image_id]
+    assert image_id not in [row["image_id"] for row in _anomalies(plant, verdict="none")]
+    [rate] = [r for r in queries.list_daily_rates(plant.services.engine, None, Page("night")) if r["night"] == NIGHT]
+    assert rate["num_confirmed"] == 1
+    assert [row["verdict"] for row in queries.show_image(plant.services.engine, image_id[:16])["verdicts"]] == [
+        "unsure",
+        "defect",
+    ]

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import threading
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from cae_pipeline.adapters.results import batches as batch_rows
+from cae_pipeline.adapters.results import database, models, scored
+from cae_pipeline.adapters.results.schema import VIEWS, UtcDateTime, champions, metadata, promotions, scores
+from cae_pipeline.core.batch import Batch, BatchStatus, ImageRecord, ImageStatus, Member, Reason
+from cae_pipeline.core.promotion import Decision
+from cae_pipeline.core.threshold import Threshold
+from cae_pipeline.errors import CaeError, ConcurrentChangeError, ConfigurationError, NoChampionError, NotFoundError
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> sa.Engine:
+    return database.open_database(f"sqlite:///{tmp_path / 'results.db'}")
+
+
+def _batch(batch_id: str = "2026-01-31") -> Batch:
+    members = (Member("a.png", 3, "a" * 64), Member("b.png", 4, "b" * 64))
+    return Batch("cells", batch_id, date(2026, 1, 31), members, "f" * 64)
+
+
+def _record(engine: sa.Engine, batch: Batch) -> None:
+    records = [
+        ImageRecord("a.png", "a" * 64, 3, ImageStatus.ACCEPTED),
+        ImageRecord("b.png", "b" * 64, 4, ImageStatus.QUARANTINED, Reason.TRUNCATED, "half of it"),
+    ]
+    outcome = {"status": BatchStatus.VALIDATED, "rejected_for": "", "data_docs_uri": "x.html", "dag_run_id": ""}
+    batch_rows.record_batch(engine, batch, records, outcome=outcome, validated_at=NOW)
+
+
+def _version(engine: sa.Engine, number: int) -> models.ModelVersion:
+    row = {
+        "model_version": f"cae-cells/{number}",
+        "line": "cells",
+        "version": number,
+        "run_id": "r",
+        "artefact_uri": "runs:/r/scorer",
+        "artefact_sha256": "c" * 64,
+        "snapshot_sha256": "d" * 64,
+        "figures": {"synthetic_auroc": 0.9},
+        "registered_at": NOW,
+    }
+    return models.register(engine, row, Threshold(2.0, 0.05, 19, 19), members=[])
+
+
+def _score(version: models.ModelVersion, **changes: Any) -> dict[str, Any]:
+    row = {
+        "batch_key": _batch().batch_key,
+        "image_id": "a" * 64,
+        "model_version": version.model_version,
+        "name": "a.png",
+        "score": 3.0,
+        "p_value": 0.05,
+        "threshold_id": version.threshold_id,
+        "is_anomalous": True,
+        "regions": [],
+        "map_uri": "maps/a.png",
+        "run_id": "r",
+        "scored_at": NOW,
+    }
+    return row | changes
+
+
+def test_the_migrations_build_exactly_the_schema(engine: sa.Engine) -> None:
+    def same_type(_context: Any, _inspected: Any, ours: Any, _there: Any, target: Any) -> bool | None:
+        return False if isinstance(target, UtcDateTime) else None
+
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": same_type})
+        assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == database.HEAD
+        for name, text in VIEWS.items():
+            found = connection.scalar(sa.text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": name})
+            assert " ".join(found.split()) == f"CREATE VIEW {name} AS {' '.join(text.split())}"
+
+
+def test_opening_a_database_of_a_newer_version_is_refused(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigurationError, match="Install the version that wrote it"):
+        database.open_database(str(engine.url))
+
+
+def test_two_processes_that_open_a_new_database_at_once_both_succeed(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    errors: list[Exception] = []
+
+    def open_it() -> None:
+        try:
+            database.open_database(url)
+        except sa.exc.SQLAlchemyError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+def test_recording_a_batch_twice_changes_nothing(engine: sa.Engine) -> None:
+    _record(engine, _batch())
+    _record(engine, _batch())
+    row = batch_rows.find_batch(engine, _batch().batch_key)
+    assert row is not None
+    assert (row["num_images"], row["num_quarantined"], row["validated_at"]) == (2, 1, NOW)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"score": float("nan")},
+        {"score": float("inf")},
+        {"score": -1.0},
+        {"score": None},
+        {"p_value": 0.0},
+        {"p_value": 1.5},
+    ],
+)
+def test_the_database_itself_refuses_a_score_that_is_no_score(engine: sa.Engine, changes: dict[str, Any]) -> None:
+    _record(engine, _batch())
+    version = _version(engine, 1)
+    # a plain insert: ON CONFLICT DO NOTHING must not be what swallows it
+    with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:
+        connection.execute(sa.insert(scores), [_score(version, **changes)])
+    with pytest.raises(sa.exc.IntegrityError):
+        scored.record_scores(engine, [_score(version, **changes)])
+
+
+def test_a_score_written_twice_is_one_row_and_the_first_stays(engine: sa.Engine) -> None:
+    _record(engine, _batch())
+    version = _version(engine, 1)
+    scored.record_scores(engine, [_score(version)])
+    scored.record_scores(engine, [_score(version, score=9.0)])
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(scores.c.score)).scalars().all() == [3.0]
+
+
+def test_a_batch_is_finished_only_when_no_accepted_image_waits(engine: sa.Engine) -> None:
+    _record(engine, _batch())
+    version = _version(engine, 1)
+    assert not batch_rows.finish_if_complete(engine, _batch().batch_key, finished_at=NOW)
+    scored.record_scores(engine, [_score(version)])
+    assert batch_rows.finish_if_complete(engine, _batch().batch_key, finished_at=NOW)
+    assert not batch_rows.finish_if_complete(engine, _batch().batch_key, finished_at=NOW)
+
+
+def test_what_cannot_be_decoded_cannot_be_released(engine: sa.Engine) -> None:
+    _record(engine, _batch())
+    with pytest.raises(CaeError, match="Have it delivered again"):
+        batch_rows.release(engine, _batch().batch_key, ["b.png"], author="me", note="", released_at=NOW)
+    with pytest.raises(NotFoundError, match=r"Known: b.png"):
+        batch_rows.release(engine, _batch().batch_key, ["a.png"], author="me", note="", released_at=NOW)
+
+
+def test_a_line_without_a_champion_is_a_clear_state(engine: sa.Engine) -> None:
+    with pytest.raises(NoChampionError, match="images wait"):
+        models.champion_of(engine, "cells")
+
+
+def test_only_one_of_two_promotions_from_the_same_champion_succeeds(engine: sa.Engine) -> None:
+    first, second, third = (_version(engine, number) for number in (1, 2, 3))
+    yes = Decision(True, ("ok",))
+    models.record_decision(engine, first, None, yes, stamp=("me", NOW))
+    models.record_decision(engine, second, first, yes, stamp=("me", NOW))
+    with pytest.raises(ConcurrentChangeError, match="somebody promoted in between") as caught:
+        models.record_decision(engine, third, first, yes, stamp=("me", NOW))
+    assert caught.value.retryable
+    assert models.champion_of(engine, "cells").model_version == "cae-cells/2"
+    with engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(promotions)) == 2
+        assert connection.scalar(sa.select(champions.c.threshold_id)) == second.threshold_id
+
+
+def test_a_refusal_is_in_the_ledger_and_changes_nobody(engine: sa.Engine) -> None:
+    first, second = _version(engine, 1), _version(engine, 2)
+    models.record_decision(engine, first, None, Decision(True, ("ok",)), stamp=("me", NOW))
+    models.record_decision(engine, second, first, Decision(False, ("REFUSED: worse",)), stamp=("me", NOW))
+    assert models.champion_of(engine, "cells").model_version == "cae-cells/1"
+    with engine.connect() as connection:
+        assert connection.scalars(sa.select(promotions.c.promoted)).all() == [True, False]
+
+
+def test_the_champion_of_a_moment_is_read_from_the_ledger(engine: sa.Engine) -> None:
+    first, second = _version(engine, 1), _version(engine, 2)
+    yes = Decision(True, ("ok",))
+    models.record_decision(engine, first, None, yes, stamp=("me", datetime(2026, 1, 1, tzinfo=UTC)))
+    models.record_decision(engine, second, first, yes, stamp=("me", datetime(2026, 2, 1, tzinfo=UTC)))
+    assert models.champion_of(engine, "cells", as_of=datetime(2026, 1, 15, tzinfo=UTC)).model_version == "cae-cells/1"
+    assert models.champion_of(engine, "cells", as_of=datetime(2026, 2, 2, tzinfo=UTC)).model_version == "cae-cells/2"
+    with pytest.raises(NoChampionError):
+        models.champion_of(engine, "cells", as_of=datetime(2025, 12, 31, tzinfo=UTC))
+
+
+def test_a_time_without_a_zone_is_refused(engine: sa.Engine) -> None:
+    _record(engine, _batch())
+    version = _version(engine, 1)
+    with pytest.raises(sa.exc.StatementError, match="aware time"):
+        scored.record_scores(engine, [_score(version, scored_at=datetime(2026, 1, 1))])  # noqa: DTZ001

@@ -1,0 +1,102 @@
+"""Rules of a few lines each: images, batches, splits, drift, the gate."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from cae_pipeline.core.batch import Member, batch_key, digest_members
+from cae_pipeline.core.drift import compare
+from cae_pipeline.core.images import to_floats, to_pixels, with_channels
+from cae_pipeline.core.line import TrainingSettings
+from cae_pipeline.core.promotion import GateFigures, decide
+from cae_pipeline.core.split import split_normal
+from cae_pipeline.errors import TooFewNormalImagesError
+
+
+def test_grey_becomes_colour_by_repeating_and_colour_grey_by_luminance() -> None:
+    assert with_channels(np.full((2, 3), 7, np.uint8), 3).tolist() == [[[7] * 3] * 3] * 2
+    green = np.zeros((1, 1, 3), np.uint8)
+    green[..., 1] = 200
+    assert with_channels(green, 1)[0, 0, 0] == round(200 * 0.587)
+
+
+def test_pixels_survive_the_trip_to_floats_and_back() -> None:
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    assert np.array_equal(to_pixels(to_floats(pixels)), pixels)
+
+
+def test_a_batch_is_known_by_its_content_and_not_by_the_order_it_was_listed_in() -> None:
+    one, two = Member("a", 1, "aa"), Member("b", 2, "bb")
+    assert digest_members((one, two)) == digest_members((two, one))
+    assert digest_members((one,)) != digest_members((one, two))
+    assert batch_key("a", "b-c", "d") != batch_key("a-b", "c", "d")
+
+
+def test_the_split_does_not_depend_on_the_order_of_delivery() -> None:
+    ids = [f"{index:04}" for index in range(200)]
+    knobs = TrainingSettings(seed=3)
+    there = split_normal(ids, knobs, target_false_alarm_rate=0.05)
+    back = split_normal(ids[::-1], knobs, target_false_alarm_rate=0.05)
+    assert {ids[i] for i in there.calibration} == {ids[::-1][i] for i in back.calibration}
+    parts = [*there.train, *there.validation, *there.calibration]
+    assert sorted(parts) == list(range(200))
+
+
+def test_seed_zero_is_a_seed() -> None:
+    ids = [f"{index:04}" for index in range(200)]
+    zero, one = (split_normal(ids, TrainingSettings(seed=seed), target_false_alarm_rate=0.05) for seed in (0, 1))
+    assert zero != one
+    assert zero == split_normal(ids, TrainingSettings(seed=0), target_false_alarm_rate=0.05)
+
+
+def test_too_few_normal_images_to_train_on_are_refused_with_the_number_needed() -> None:
+    with pytest.raises(TooFewNormalImagesError, match="at least 32 normal images, received 30"):
+        split_normal([str(i) for i in range(30)], TrainingSettings(), target_false_alarm_rate=0.05)
+
+
+def test_a_brighter_night_is_called_by_the_fact_that_moved() -> None:
+    random = np.random.default_rng(0)
+    then = {"brightness": random.normal(0.5, 0.05, 400), "contrast": random.normal(0.2, 0.02, 400)}
+    now = {"brightness": random.normal(0.6, 0.05, 100), "contrast": random.normal(0.2, 0.02, 100)}
+    assert compare(then, now).moved == ("brightness",)
+
+
+def test_quiet_nights_hardly_ever_raise_an_alarm() -> None:
+    random = np.random.default_rng(1)
+    alarms = sum(
+        bool(compare({"a": random.normal(size=300), "b": random.normal(size=300)},
+                     {"a": random.normal(size=80), "b": random.normal(size=80)}).moved)
+        for _ in range(300)
+    )  # fmt: skip
+    assert alarms <= 3
+
+
+def test_a_handful_of_images_says_nothing_about_drift() -> None:
+    assert compare({"a": np.zeros(100)}, {"a": np.ones(19)}).shifts == ()
+
+
+GOOD = GateFigures(synthetic_auroc=0.9, threshold=5.0, score_spread=1.0)
+
+
+def test_a_first_model_that_sees_synthetic_defects_passes() -> None:
+    assert decide(GOOD, None).promote
+
+
+@pytest.mark.parametrize(
+    ("challenger", "champion"),
+    [
+        (GateFigures(0.5, 5.0, 1.0), None),  # guesses
+        (GateFigures(0.8, 5.0, 1.0), GOOD),  # clearly worse than who serves
+        (GateFigures(math.nan, 5.0, math.nan), None),  # broken weights
+        (GateFigures(0.9, 0.0, 1.0), None),  # would flag everything
+        (GateFigures(0.9, 5.0, 0.0), None),  # gives everything the same score
+        (GateFigures(0.9, math.inf, 1.0), None),  # would flag nothing
+    ],
+)
+def test_a_bad_challenger_is_refused_with_a_reason(challenger: GateFigures, champion: GateFigures | None) -> None:
+    decision = decide(challenger, champion)
+    assert not decision.promote
+    assert any(reason.startswith("REFUSED") for reason in decision.reasons)
