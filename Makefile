@@ -67,7 +67,7 @@ types: $(VENV)/.dev ## Types, strictly.
 
 .PHONY: docs
 docs: $(VENV)/.dev ## Build the documentation into site/.
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .PHONY: test-e2e
 test-e2e: $(VENV)/.dev ## Start the real scheduler and MLflow, trigger a run over REST, see it through to rows.

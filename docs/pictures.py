@@ -1,0 +1,64 @@
+"""Make the picture of the README from procedural gear wheels: `python docs/pictures.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cae_pipeline.adapters import pictures
+from cae_pipeline.core.images import Pixels, to_pixels
+from cae_pipeline.core.line import AutoencoderSettings, Line, TrainingSettings
+from cae_pipeline.steps.fit import fit_model
+
+SIDE_PX = 96
+
+
+def gear(seed: int, *, defect: bool = False) -> Pixels:
+    """Draw a gear wheel under slightly changing light, shape `(96, 96, 1)`; a defect is a broken tooth or a dent."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:SIDE_PX, :SIDE_PX] - (SIDE_PX - 1) / 2 + random.normal(0, 0.4, 2)[:, None, None]
+    radius, angle = np.hypot(rows, columns), np.arctan2(rows, columns)
+    outline = 36 + 4 * np.tanh(4 * np.cos(14 * angle))
+    if defect and seed % 2:
+        outline -= 9 * (np.abs((angle - random.uniform(-3, 3) + np.pi) % (2 * np.pi) - np.pi) < 0.22)
+    wheel = 1 / (1 + np.exp(1.5 * (radius - outline))) * (radius > 11)
+    light = 165 + random.normal(0, 6) + 0.5 * columns + 12 * np.cos(radius * 0.8)
+    if defect and not seed % 2:
+        dent = np.hypot(rows - 22 * np.sin(seed), columns - 22 * np.cos(seed))
+        light -= 70 * np.exp(-((dent / 4) ** 2))
+    image = 35 + wheel * (light - 35) + random.normal(0, 3, radius.shape)
+    return np.clip(image, 0, 255).astype(np.uint8)[..., None]
+
+
+def main() -> None:
+    """Train on 300 gear wheels and show three broken ones with their maps."""
+    line = Line(
+        "gears",
+        model=AutoencoderSettings(height_px=SIDE_PX, width_px=SIDE_PX, code_size=32),
+        training=TrainingSettings(epochs=40),
+    )
+    normal = np.stack([gear(seed) for seed in range(300)])
+    model = fit_model(normal, [str(seed) for seed in range(300)], line, on_epoch=lambda epoch, metrics: None)
+    shown = np.stack([gear(1001), gear(1003, defect=True), gear(1004, defect=True), gear(1007, defect=True)])
+    scored = model.scorer.score(shown)
+    figure = Figure(figsize=(9, 4.7), layout="constrained")
+    axes = figure.subplots(2, len(shown))
+    for column, image in enumerate(shown):
+        flagged = scored.scores[column] > model.threshold.value
+        axes[0, column].imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
+        axes[1, column].imshow(pictures.overlay(image, scored.maps[column] / model.threshold.value))
+        axes[0, column].set_title("flagged" if flagged else "normal", color="#c62a2f" if flagged else "#18794e")
+        axes[1, column].set_title(
+            f"score {scored.scores[column]:.1f}, threshold {model.threshold.value:.1f}", fontsize=9
+        )
+        for axis in axes[:, column]:
+            axis.set_axis_off()
+    target = Path(__file__).parent / "images" / "anomaly-maps.png"
+    figure.savefig(target, dpi=110)
+    print(target, to_pixels(scored.reconstructions).shape)
+
+
+if __name__ == "__main__":
+    main()
