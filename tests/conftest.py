@@ -56,7 +56,8 @@ def washer(seed: int, *, defect: bool = False) -> NDArray[np.uint8]:
         angle = random.uniform(0, 2 * np.pi)
         bite = np.hypot(rows - 14 * np.sin(angle), columns - 14 * np.cos(angle)) < 5
         image[bite] = 60
-    return np.clip(image, 0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.clip(image, 0, 255).astype(np.uint8)
+    return pixels
 
 
 def png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:

@@ -11,6 +11,7 @@ Source:
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import keras
 
@@ -32,47 +33,54 @@ def build_autoencoder(settings: AutoencoderSettings, *, seed: int) -> keras.Mode
     Raises:
         ConfigurationError: If the knobs do not fit together; see `encoder_sizes`.
     """
-    sizes, layers = encoder_sizes(settings), encoder_layers(settings)
+    sizes = encoder_sizes(settings)
     seeds = keras.random.SeedGenerator(seed)
-    knobs = {
-        "kernel_regularizer": keras.regularizers.L2(settings.kernel_regularizer)
-        if settings.kernel_regularizer
-        else None,
-    }
-    tensor = image = keras.Input((*sizes[0], settings.channels), name="image")
-    for index, layer in enumerate(layers):
+    image = keras.Input((*sizes[0], settings.channels), name="image")
+    features = _encoder(image, settings, seeds)
+    narrowest = features.shape[1:]
+    flat = keras.layers.Flatten(name="flatten")(features)
+    code = keras.layers.Dense(settings.code_size, name="code", **_knobs(settings, seeds))(flat)
+    unfolded = keras.layers.Dense(
+        math.prod(narrowest), activation=settings.activation, name="unfold", **_knobs(settings, seeds)
+    )(code)
+    restored = _decoder(keras.layers.Reshape(narrowest, name="reshape")(unfolded), settings, seeds)
+    return keras.Model(image, restored, name="convolutional_autoencoder")
+
+
+def _encoder(tensor: Any, settings: AutoencoderSettings, seeds: keras.random.SeedGenerator) -> Any:
+    for number, layer in enumerate(encoder_layers(settings), start=1):
         tensor = keras.layers.Conv2D(
             layer.filters,
             layer.kernel_size,
             strides=layer.strides,
             padding=layer.padding,
             activation=settings.activation,
-            kernel_initializer=keras.initializers.GlorotUniform(seeds),
-            name=f"encoder_{index + 1}",
-            **knobs,
+            name=f"encoder_{number}",
+            **_knobs(settings, seeds),
         )(tensor)
-    narrowest = tensor.shape[1:]
-    tensor = keras.layers.Flatten(name="flatten")(tensor)
-    tensor = keras.layers.Dense(
-        settings.code_size, kernel_initializer=keras.initializers.GlorotUniform(seeds), name="code", **knobs
-    )(tensor)
-    tensor = keras.layers.Dense(
-        math.prod(narrowest),
-        activation=settings.activation,
-        kernel_initializer=keras.initializers.GlorotUniform(seeds),
-        name="unfold",
-        **knobs,
-    )(tensor)
-    tensor = keras.layers.Reshape(narrowest, name="reshape")(tensor)
+    return tensor
+
+
+def _decoder(tensor: Any, settings: AutoencoderSettings, seeds: keras.random.SeedGenerator) -> Any:
+    """Mirror the encoder: each layer undoes the size of its counterpart and gives the channels before it."""
+    layers = encoder_layers(settings)
+    channels = (settings.channels, *(layer.filters for layer in layers))
     for index, layer in reversed(list(enumerate(layers))):
         tensor = keras.layers.Conv2DTranspose(
-            layers[index - 1].filters if index else settings.channels,
+            channels[index],
             layer.kernel_size,
             strides=layer.strides,
             padding=layer.padding,
             activation=settings.activation if index else "sigmoid",
-            kernel_initializer=keras.initializers.GlorotUniform(seeds),
             name=f"decoder_{len(layers) - index}",
-            **knobs,
+            **_knobs(settings, seeds),
         )(tensor)
-    return keras.Model(image, tensor, name="convolutional_autoencoder")
+    return tensor
+
+
+def _knobs(settings: AutoencoderSettings, seeds: keras.random.SeedGenerator) -> dict[str, Any]:
+    strength = settings.kernel_regularizer
+    return {
+        "kernel_initializer": keras.initializers.GlorotUniform(seeds),
+        "kernel_regularizer": keras.regularizers.L2(strength) if strength else None,
+    }

@@ -57,13 +57,13 @@ def test_a_night_with_a_rejected_batch_is_red_and_everything_else_is_done(plant:
     deliver(plant.landing, "washers", "2026-01-31", washers(range(300, 310)) | washers([400, 401], defect=True))
     dark = {f"d{i}.png": png((washer(i) * 0.02).astype("uint8")) for i in range(10)}
     deliver(plant.landing, "washers", "2026-01-31-late", dark)
-    night = ("nightly_inspection", "2026-01-31T23:30:00+00:00", {})
+    night: tuple[str, str, dict[str, Any]] = ("nightly_inspection", "2026-01-31T23:30:00+00:00", {})
     rescore = (
         "rescore_batches",
         "2026-02-01T08:00:00+00:00",
         {"line": "washers", "since": "2026-01-31", "until": "2026-01-31"},
     )
-    house = ("housekeeping", "2026-02-01T09:00:00+00:00", {})
+    house: tuple[str, str, dict[str, Any]] = ("housekeeping", "2026-02-01T09:00:00+00:00", {})
     results, log = _run(plant.workspace, night, night, rescore, house)
     [_, state, tasks] = results[0]
     assert state == "failed"

@@ -161,7 +161,7 @@ def test_a_rejected_batch_can_be_released_and_is_then_scored(plant: Plant) -> No
     engine = plant.services.engine
     row = batch_rows.newest_delivery(engine, "washers", "2026-01-31")
     names = batch_rows.releasable(engine, row["batch_key"])
-    stamp = {"author": "me", "note": "a short shift", "released_at": plant.services.clock()}
+    stamp: dict[str, Any] = {"author": "me", "note": "a short shift", "released_at": plant.services.clock()}
     assert batch_rows.release(engine, row["batch_key"], names, **stamp) == 2
     assert batch_rows.release(engine, row["batch_key"], names, **stamp) == 0
     assert _score(plant) == 2
