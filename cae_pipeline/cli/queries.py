@@ -93,22 +93,16 @@ def rates(
     how: FormatOption = Format.TABLE,
     out: OutOption = None,
 ) -> None:
-    """Count images, quarantined, flagged and confirmed per line and night."""
+    """Count images, quarantined, flagged and confirmed per line and night; names the night's report."""
     from cae_pipeline.adapters.results.queries import Page, list_daily_rates
 
     _, services = open_services()
     rows = list_daily_rates(services.engine, line, Page(sort, page, page_size))
-    columns = [
-        "night",
-        "line",
-        "num_images",
-        "num_quarantined",
-        "num_failed",
-        "num_scored",
-        "num_flagged",
-        "num_confirmed",
-    ]
-    print_rows(rows, how=how, columns=columns, out=out)
+    for row in rows:
+        report = services.workspace / "reports" / f"{row['night']}.html"
+        row["report"] = str(report) if report.exists() else ""
+    counts = [f"num_{what}" for what in ("images", "quarantined", "failed", "scored", "flagged", "confirmed")]
+    print_rows(rows, how=how, columns=["night", "line", *counts, "report"], out=out)
 
 
 def runs(

@@ -19,6 +19,7 @@ from cae_pipeline.adapters import pictures, tracking
 from cae_pipeline.adapters.results import batches, models
 from cae_pipeline.adapters.results.models import ModelVersion
 from cae_pipeline.core.convolution import describe
+from cae_pipeline.core.evaluation import auroc
 from cae_pipeline.core.images import Pixels, to_floats
 from cae_pipeline.core.line import Line
 from cae_pipeline.errors import TooFewNormalImagesError
@@ -89,6 +90,7 @@ def train_model(line: Line, services: Services, *, refresh: bool = False, note: 
 
         model = fit_model(snapshot.pixels, snapshot.image_ids, line, on_epoch=on_epoch, initial=initial)
         _log_outcome(run, line, snapshot, model)
+        _log_histogram(run, line, model, services)
         version = _register(run, line, snapshot, model, services)
     log.info("model_trained", line=line.name, model_version=version.model_version, **version.figures)
     return version
@@ -155,12 +157,22 @@ def _log_outcome(run: tracking.TrackingRun, line: Line, snapshot: Snapshot, mode
             to_floats(pixels), scored.reconstructions, scored.maps, scored.scores, threshold=model.threshold.value
         )
         run.log_figure(sheet, f"contact-sheet-{name}.png")
-    histogram = pictures.score_histogram(
-        {"normal, held out": model.scorer.normal_scores, "synthetic defects": model.synthetic_scores},
-        threshold=model.threshold.value,
-        title=f"{line.name}: synthetic AUROC {model.synthetic_auroc:.3f}",
-    )
-    run.log_figure(histogram, "score-histogram.png")
+
+
+def _log_histogram(run: tracking.TrackingRun, line: Line, model: FittedModel, services: Services) -> None:
+    """Draw the scores of normal images, of synthetic defects and of those that people called defects."""
+    normal = model.scorer.normal_scores
+    groups = {"normal, held out": normal, "synthetic defects": model.synthetic_scores}
+    title = f"{line.name}: synthetic AUROC {model.synthetic_auroc:.3f}"
+    rows = batches.judged_images(services.engine, line.name, "defect")
+    pixels = stack(list(read_images(rows, line.model, services, doing=f"defects of {line.name}")), line.model)
+    if len(pixels):
+        confirmed = model.scorer.score(pixels).scores
+        groups["defects by verdict"] = confirmed
+        run.log_metrics({"verdict_auroc": auroc(normal, confirmed), "num_defects_by_verdict": len(confirmed)})
+        title += f", AUROC by verdict {auroc(normal, confirmed):.3f}"
+    figure = pictures.score_histogram(groups, threshold=model.threshold.value, title=title)
+    run.log_figure(figure, "score-histogram.png")
 
 
 def _register(

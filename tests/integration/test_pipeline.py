@@ -276,11 +276,17 @@ def test_names_from_outside_are_text_in_the_report_and_not_html(plant: Plant) ->
     assert "&lt;script&gt;alert" in html
 
 
-def test_a_second_model_judges_old_batches_beside_the_first(plant: Plant) -> None:
+def test_a_second_model_sees_the_verdicts_and_judges_old_batches_beside_the_first(plant: Plant) -> None:
     _night(plant)
     _score(plant)
     before_second = plant.services.clock()
+    for row in _anomalies(plant)[:5]:
+        stamp: dict[str, Any] = {"author": "me", "note": "", "created_at": before_second}
+        scored.record_verdict(plant.services.engine, row["image_id"], "defect", **stamp)
     version = train_model(plant.line, plant.services, refresh=True)
+    metrics = mlflow.MlflowClient(plant.services.tracking_uri).get_run(version.run_id).data.metrics
+    assert metrics["num_defects_by_verdict"] == 5
+    assert metrics["verdict_auroc"] > 0.95
     promote_challenger(plant.line, version.model_version, plant.services)
     engine = plant.services.engine
     planned = plan_rescoring(

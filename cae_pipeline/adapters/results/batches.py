@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.results.database import insert_new, reading
-from cae_pipeline.adapters.results.schema import batches, images, releases, scores
+from cae_pipeline.adapters.results.schema import batches, images, releases, scores, verdicts
 from cae_pipeline.core.batch import Batch, BatchStatus, ImageRecord, ImageStatus, Reason
 from cae_pipeline.core.facts import ImageFacts
 from cae_pipeline.errors import CaeError, NotFoundError
@@ -131,6 +131,22 @@ def normal_images(engine: sa.Engine, line: str, patterns: Sequence[str]) -> list
     keys = [row.batch_key for row in known if any(fnmatchcase(row.batch_id, pattern) for pattern in patterns)]
     by_picture = {row["image_id"]: row for row in accepted_images(engine, keys)}
     return sorted(by_picture.values(), key=lambda row: (row["batch_id"], row["name"]))
+
+
+def judged_images(engine: sa.Engine, line: str, verdict: str) -> list[sa.RowMapping]:
+    """Decodable images of a line whose latest verdict is a given one, each picture once."""
+    latest = (
+        sa.select(sa.func.max(verdicts.c.verdict_id)).where(verdicts.c.image_id == images.c.image_id).scalar_subquery()
+    )
+    query = (
+        sa.select(images, batches.c.line, batches.c.batch_id)
+        .join(batches, batches.c.batch_key == images.c.batch_key)
+        .join(verdicts, verdicts.c.verdict_id == latest)
+        .where(batches.c.line == line, verdicts.c.verdict == verdict, images.c.width_px.is_not(None))
+        .order_by(images.c.batch_key, images.c.name)
+    )
+    with reading(engine) as connection:
+        return list({row["image_id"]: row for row in connection.execute(query).mappings()}.values())
 
 
 def earlier_images(engine: sa.Engine, batch: Batch) -> list[tuple[str, str]]:
