@@ -6,7 +6,7 @@ import hashlib
 import resource
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from cae_pipeline.steps.services import Progress
 
 log = structlog.get_logger()
 
+MAX_CALIBRATION_SHARE = 0.35
+"""Of the normal images, where few must serve both the network and the threshold."""
 PIXEL_FIGURES_MAX_PX = 512
 """Maps are compared with masks at the delivered size, but at most this many pixels on the longer side."""
 
@@ -60,6 +62,7 @@ def evaluate_set(
         TooFewNormalImagesError: If there are too few normal images for the target.
     """
     train, unreadable = _read(images.train, line.model, limits, progress)
+    line = _affordable(line, len(train))
     ids = [hashlib.sha256(path.read_bytes()).hexdigest() for path in train]
     model = fit_model(np.stack(list(train.values())), ids, line, on_epoch=on_epoch)
     started = time.perf_counter()
@@ -87,6 +90,17 @@ def evaluate_set(
     }
     log.info("set_evaluated", **{key: result[key] for key in ("set", "seed", "image_auroc", "f1", "false_alarm_rate")})
     return result
+
+
+def _affordable(line: Line, num_normal: int) -> Line:
+    """Ask for no lower false-alarm rate than a small set can promise while enough of it is left to train on."""
+    lowest = 1 / (int(MAX_CALIBRATION_SHARE * num_normal) + 1)
+    if line.target_false_alarm_rate >= lowest:
+        return line
+    log.warning(
+        "target_raised", num_normal=num_normal, asked=line.target_false_alarm_rate, target_false_alarm_rate=lowest
+    )
+    return replace(line, target_false_alarm_rate=lowest)
 
 
 def _judged(row: tuple[Path, str, Path | None], score: float, anomaly_map: Floats, limits: DecodeLimits) -> JudgedImage:

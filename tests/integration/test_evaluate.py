@@ -75,6 +75,21 @@ def test_a_folder_is_evaluated_down_to_its_defect_types(folder: Path, tmp_path: 
     assert "bite" in done.output
 
 
+def test_a_small_set_gets_the_lowest_rate_it_can_promise(folder: Path, tmp_path: Path, workspace: Path) -> None:
+    for path in sorted((folder / "train/good").iterdir())[30:]:
+        path.unlink()
+    (tmp_path / "knobs.toml").write_text(
+        KNOBS.replace("target_false_alarm_rate = 0.1", "target_false_alarm_rate = 0.01")
+    )
+    done = CliRunner().invoke(
+        app, ["evaluate", str(folder), "--config", str(tmp_path / "knobs.toml"), "--format", "json"]
+    )
+    assert done.exit_code == 0, done.output
+    figures = json.loads(done.stdout[done.stdout.index("{\n") :])
+    assert figures["chosen"]["threshold"]["target_false_alarm_rate"] == pytest.approx(1 / 11)
+    assert figures["image_auroc"] > 0.7
+
+
 def test_a_folder_of_another_layout_says_what_is_missing(tmp_path: Path) -> None:
     _write(tmp_path / "train/good/1.png", png(washer(1)))
     with pytest.raises(CaeError, match=r"no images in test/good. Expected the layout of MVTec AD"):
