@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -176,3 +177,21 @@ def plant(trained_workspace: Path, workspace: Path) -> Plant:
 def now() -> datetime:
     """A moment."""
     return datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def at_once(run: Callable[[], object], *, times: int) -> list[Exception]:
+    """Run something in several threads at once; returns what was raised."""
+    raised: list[Exception] = []
+
+    def guarded() -> None:
+        try:
+            run()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the test must see it
+            raised.append(error)
+
+    threads = [threading.Thread(target=guarded) for _ in range(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return raised

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -259,17 +260,7 @@ _FROM_NETWORK = re.compile(
     r"|<a[^>]*\shref=\"https?://greatexpectations[^>]*>.*?</a>",
     re.DOTALL,
 )
-# what the page needs of the stylesheets it would fetch
-_STYLE = """<style>
-body{font:14px/1.45 system-ui,sans-serif;color:#1b2733;margin:1.5rem auto;max-width:70rem;padding:0 1rem}
-table{border-collapse:collapse;width:100%;margin:.5rem 0 1rem}th,td{border:1px solid #d9e0e6;padding:.35rem .6rem;
-text-align:left;vertical-align:top}nav,.modal,.collapse,button,footer,a[data-toggle],.card:has(#option1),
-.card:has(nav),.d-none:not(.d-md-block){display:none}
-.card{border:1px solid #d9e0e6;border-radius:6px;padding:.2rem 1rem;margin:1rem 0}.badge{border-radius:4px;
-padding:.1rem .4rem;background:#eef2f5}.text-success::before{content:"✓ ";color:#18794e}
-.text-danger::before{content:"✗ ";color:#c62a2f}
-.h1,.h2,.h3,.h4,.h5,h1,h2,h3,h4,h5{font-size:1.1rem;font-weight:600;margin:.8rem 0 .4rem}ul{padding-left:1.2rem}
-</style>"""
+_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def _page(run: Any) -> str:
@@ -278,4 +269,5 @@ def _page(run: Any) -> str:
         if isinstance(result.result.get("observed_value"), np.floating):
             result.result["observed_value"] = float(result.result["observed_value"])
     html = str(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(run)))
-    return _FROM_NETWORK.sub("", html).replace("</head>", _STYLE + "</head>", 1)
+    style = (_TEMPLATES / "data-docs.css").read_text(encoding="utf-8")
+    return _FROM_NETWORK.sub("", html).replace("</head>", f"<style>{style}</style></head>", 1)

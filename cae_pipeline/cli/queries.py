@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -25,12 +28,95 @@ images_app = typer.Typer(no_args_is_help=True, help="Single images.")
 quarantine_app = typer.Typer(no_args_is_help=True, help="Images that were kept from scoring.")
 
 
+@dataclass(frozen=True)
+class Listing:
+    """A command that lists rows: which query, sorted how, showing what.
+
+    Attributes:
+        query: Function of `adapters.results.queries`.
+        add: What is added to each row for people, given the workspace.
+    """
+
+    query: str
+    sort: str
+    columns: str
+    help: str
+    add: Callable[[dict[str, Any], Path], dict[str, Any]] = lambda row, workspace: {}
+
+
+def _report_of(row: dict[str, Any], workspace: Path) -> dict[str, Any]:
+    report = workspace / "reports" / f"{row['night']}.html"
+    return {"report": str(report) if report.exists() else ""}
+
+
+def _main_figures(row: dict[str, Any], _workspace: Path) -> dict[str, Any]:
+    return {name: row["figures"][name] for name in ("synthetic_auroc", "threshold")}
+
+
+BATCHES = Listing(
+    "list_batches",
+    "-night",
+    "night line batch_id status num_images num_quarantined rejected_for data_docs_uri",
+    "List batches, what became of them, and where their Data Docs are.",
+)
+RATES = Listing(
+    "list_daily_rates",
+    "-night",
+    "night line num_images num_quarantined num_failed num_scored num_flagged num_confirmed report",
+    "Count images, quarantined, flagged and confirmed per line and night; names the night's report.",
+    _report_of,
+)
+VERSIONS = Listing(
+    "list_model_versions",
+    "-registered_at",
+    "registered_at line model_version serves_as synthetic_auroc threshold run_id",
+    "List registered models and who of them is champion.",
+    _main_figures,
+)
+LEDGER = Listing(
+    "list_promotions",
+    "-promotion_id",
+    "decided_at line from_version to_version promoted author reasons",
+    "List every decision about a champion, with its reasons.",
+)
+QUARANTINE = Listing(
+    "list_quarantined",
+    "-night",
+    "night line batch_id name reason detail released_by",
+    "List quarantined and failed images with their reasons.",
+)
+
+
 def add_to(app: typer.Typer) -> None:
     """Give the commands to the application."""
-    for command in (anomalies, batches, rates, runs, versions, ledger, verdict):
-        app.command(rich_help_panel="Queries")(command)
+    panel = "Queries"
+    app.command(rich_help_panel=panel)(anomalies)
+    for name, listing in {"batches": BATCHES, "rates": RATES, "versions": VERSIONS, "ledger": LEDGER}.items():
+        app.command(name, rich_help_panel=panel, help=listing.help)(_command(listing))
+    for command in (runs, verdict):
+        app.command(rich_help_panel=panel)(command)
+    quarantine_app.command("list", help=QUARANTINE.help)(_command(QUARANTINE))
     app.add_typer(images_app, name="images", rich_help_panel="Queries")
     app.add_typer(quarantine_app, name="quarantine", rich_help_panel="Queries")
+
+
+def _command(listing: Listing) -> Callable[..., None]:
+    def command(
+        line: LineOption = None,
+        sort: SortOption = listing.sort,
+        page: PageOption = 1,
+        page_size: PageSizeOption = 50,
+        how: FormatOption = Format.TABLE,
+        out: OutOption = None,
+    ) -> None:
+        from cae_pipeline.adapters.results import queries
+
+        _, services = open_services()
+        rows = getattr(queries, listing.query)(services.engine, line, queries.Page(sort, page, page_size))
+        shown = [{**row, **listing.add(row, services.workspace)} for row in rows]
+        print_rows(shown, how=how, columns=listing.columns.split(), out=out)
+
+    return command
 
 
 def anomalies(
@@ -68,43 +154,6 @@ def anomalies(
     print_rows(rows, how=how, columns=[*columns, "verdict", "model_version"], out=out)
 
 
-def batches(
-    line: LineOption = None,
-    sort: SortOption = "-night",
-    page: PageOption = 1,
-    page_size: PageSizeOption = 50,
-    how: FormatOption = Format.TABLE,
-    out: OutOption = None,
-) -> None:
-    """List batches, what became of them, and where their Data Docs are."""
-    from cae_pipeline.adapters.results.queries import Page, list_batches
-
-    _, services = open_services()
-    rows = list_batches(services.engine, line, Page(sort, page, page_size))
-    columns = ["night", "line", "batch_id", "status", "num_images", "num_quarantined", "rejected_for", "data_docs_uri"]
-    print_rows(rows, how=how, columns=columns, out=out)
-
-
-def rates(
-    line: LineOption = None,
-    sort: SortOption = "-night",
-    page: PageOption = 1,
-    page_size: PageSizeOption = 50,
-    how: FormatOption = Format.TABLE,
-    out: OutOption = None,
-) -> None:
-    """Count images, quarantined, flagged and confirmed per line and night; names the night's report."""
-    from cae_pipeline.adapters.results.queries import Page, list_daily_rates
-
-    _, services = open_services()
-    rows = list_daily_rates(services.engine, line, Page(sort, page, page_size))
-    for row in rows:
-        report = services.workspace / "reports" / f"{row['night']}.html"
-        row["report"] = str(report) if report.exists() else ""
-    counts = [f"num_{what}" for what in ("images", "quarantined", "failed", "scored", "flagged", "confirmed")]
-    print_rows(rows, how=how, columns=["night", "line", *counts, "report"], out=out)
-
-
 def runs(
     line: LineOption = None,
     max_results: Annotated[int, typer.Option("--page-size", min=1, help="How many.")] = 50,
@@ -129,42 +178,6 @@ def runs(
         "validation_loss",
         "epochs",
     ]
-    print_rows(rows, how=how, columns=columns, out=out)
-
-
-def versions(
-    line: LineOption = None,
-    sort: SortOption = "-registered_at",
-    page: PageOption = 1,
-    page_size: PageSizeOption = 50,
-    how: FormatOption = Format.TABLE,
-    out: OutOption = None,
-) -> None:
-    """List registered models and who of them is champion."""
-    from cae_pipeline.adapters.results.queries import Page, list_model_versions
-
-    _, services = open_services()
-    rows = list_model_versions(services.engine, line, Page(sort, page, page_size))
-    for row in rows:
-        row |= {name: row["figures"][name] for name in ("synthetic_auroc", "threshold")}
-    columns = ["registered_at", "line", "model_version", "serves_as", "synthetic_auroc", "threshold", "run_id"]
-    print_rows(rows, how=how, columns=columns, out=out)
-
-
-def ledger(
-    line: LineOption = None,
-    sort: SortOption = "-promotion_id",
-    page: PageOption = 1,
-    page_size: PageSizeOption = 50,
-    how: FormatOption = Format.TABLE,
-    out: OutOption = None,
-) -> None:
-    """List every decision about a champion, with its reasons."""
-    from cae_pipeline.adapters.results.queries import Page, list_promotions
-
-    _, services = open_services()
-    rows = list_promotions(services.engine, line, Page(sort, page, page_size))
-    columns = ["decided_at", "line", "from_version", "to_version", "promoted", "author", "reasons"]
     print_rows(rows, how=how, columns=columns, out=out)
 
 
@@ -195,23 +208,6 @@ def show_image(
     print(json.dumps(queries.show_image(services.engine, image_id), default=str, indent=2))
 
 
-@quarantine_app.command("list")
-def list_quarantine(
-    line: LineOption = None,
-    sort: SortOption = "-night",
-    page: PageOption = 1,
-    page_size: PageSizeOption = 50,
-    how: FormatOption = Format.TABLE,
-    out: OutOption = None,
-) -> None:
-    """List quarantined and failed images with their reasons."""
-    from cae_pipeline.adapters.results.queries import Page, list_quarantined
-
-    _, services = open_services()
-    rows = list_quarantined(services.engine, line, Page(sort, page, page_size))
-    print_rows(rows, how=how, columns=["night", "line", "batch_id", "name", "reason", "detail", "released_by"], out=out)
-
-
 @quarantine_app.command("release")
 def release(
     line: Annotated[str, typer.Argument(metavar="LINE")],
@@ -223,11 +219,12 @@ def release(
 ) -> None:
     """Let quarantined images be scored after all; the record that they were quarantined stays."""
     from cae_pipeline.adapters.results import batches as batch_rows
+    from cae_pipeline.adapters.results import images as image_rows
 
     _, services = open_services()
     row = batch_rows.newest_delivery(services.engine, line, batch_id)
-    chosen = list(names or batch_rows.releasable(services.engine, row["batch_key"]))
-    count = batch_rows.release(
+    chosen = list(names or image_rows.releasable(services.engine, row["batch_key"]))
+    count = image_rows.release(
         services.engine, row["batch_key"], chosen, author=services.author, note=note, released_at=services.clock()
     )
     print_result({"line": line, "batch_id": batch_id, "released": count, "asked": len(chosen)})

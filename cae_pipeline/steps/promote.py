@@ -7,7 +7,8 @@ import math
 import structlog
 
 from cae_pipeline.adapters import tracking
-from cae_pipeline.adapters.results import batches, models
+from cae_pipeline.adapters.results import images as image_rows
+from cae_pipeline.adapters.results import models
 from cae_pipeline.adapters.results.models import ModelVersion
 from cae_pipeline.core.evaluation import auroc
 from cae_pipeline.core.images import Pixels
@@ -64,7 +65,7 @@ def _champion(line: Line, services: Services) -> ModelVersion | None:
 
 def _calibration_images(line: Line, challenger: ModelVersion, services: Services) -> Pixels:
     members = set(models.snapshot_members(services.engine, challenger.snapshot_sha256))
-    rows = batches.accepted_images(services.engine, sorted({batch_key for batch_key, _ in members}))
+    rows = image_rows.accepted_images(services.engine, sorted({batch_key for batch_key, _ in members}))
     rows = [row for row in rows if (row["batch_key"], row["name"]) in members]
     split = split_normal(
         [row["image_id"] for row in rows], line.training, target_false_alarm_rate=line.target_false_alarm_rate

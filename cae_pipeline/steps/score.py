@@ -11,6 +11,7 @@ import structlog
 
 from cae_pipeline.adapters import pictures, storage
 from cae_pipeline.adapters.results import batches, models, scored
+from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results.models import ModelVersion
 from cae_pipeline.core.line import Line
 from cae_pipeline.core.scoring import regions
@@ -69,7 +70,7 @@ def score_slices(slices: Sequence[Slice], version: ModelVersion, services: Servi
     rows = [
         row
         for part in slices
-        for row in batches.accepted_images(services.engine, [part.batch_key], part=(part.start, part.stop))
+        for row in image_rows.accepted_images(services.engine, [part.batch_key], part=(part.start, part.stop))
     ]
     keys = sorted({part.batch_key for part in slices})
     judged = scored.scored_images(services.engine, keys, version.model_version)
@@ -110,7 +111,7 @@ def _score(rows: Sequence[Any], version: ModelVersion, services: Services) -> tu
         except NonFiniteScoreError as error:
             bad += [(image.row["batch_key"], image.row["name"], str(error)) for image in good]
         scored.record_scores(services.engine, new)
-        batches.fail_images(services.engine, bad)
+        image_rows.fail_images(services.engine, bad)
         flagged, failed = flagged + sum(row["is_anomalous"] for row in new), failed + len(bad)
     return flagged, failed
 
@@ -152,7 +153,7 @@ def plan_chunks(batch_keys: Iterable[str], *, chunk_size: int, services: Service
     for batch_key in batch_keys:
         if batches.finish_if_complete(services.engine, batch_key, finished_at=services.clock()):
             continue
-        count = batches.count_members(services.engine, batch_key)
+        count = image_rows.count_members(services.engine, batch_key)
         start = 0
         while start < count:
             if room == 0:

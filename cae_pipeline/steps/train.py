@@ -16,7 +16,8 @@ import structlog
 
 from cae_pipeline import __version__
 from cae_pipeline.adapters import pictures, tracking
-from cae_pipeline.adapters.results import batches, models
+from cae_pipeline.adapters.results import images as image_rows
+from cae_pipeline.adapters.results import models
 from cae_pipeline.adapters.results.models import ModelVersion
 from cae_pipeline.core.convolution import describe
 from cae_pipeline.core.evaluation import auroc
@@ -102,7 +103,7 @@ def take_snapshot(line: Line, services: Services) -> Snapshot:
     for batch_id in services.landing.batch_ids(line.name):
         if is_normal_batch(line, batch_id):
             validate_batch(line, batch_id, services)
-    rows = batches.normal_images(services.engine, line.name, patterns)
+    rows = image_rows.normal_images(services.engine, line.name, patterns)
     read = list(read_images(rows, line.model, services, doing=f"read {line.name}"))
     good = [image for image in read if image.pixels is not None]
     for image in read:
@@ -164,7 +165,7 @@ def _log_histogram(run: tracking.TrackingRun, line: Line, model: FittedModel, se
     normal = model.scorer.normal_scores
     groups = {"normal, held out": normal, "synthetic defects": model.synthetic_scores}
     title = f"{line.name}: synthetic AUROC {model.synthetic_auroc:.3f}"
-    rows = batches.judged_images(services.engine, line.name, "defect")
+    rows = image_rows.judged_images(services.engine, line.name, "defect")
     pixels = stack(list(read_images(rows, line.model, services, doing=f"defects of {line.name}")), line.model)
     if len(pixels):
         confirmed = model.scorer.score(pixels).scores

@@ -12,6 +12,7 @@ import structlog
 from cae_pipeline.adapters import expectations, storage
 from cae_pipeline.adapters.decoding import Measured, measure_files
 from cae_pipeline.adapters.results import batches
+from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.core.batch import Batch, BatchStatus, ImageRecord, ImageStatus, Reason
 from cae_pipeline.core.facts import hash_bytes, hash_distances
 from cae_pipeline.core.limits import FactLimits, limits_for
@@ -66,10 +67,10 @@ def validate_batch(line: Line, batch_id: str, services: Services) -> ValidatedBa
 
 
 def _validate(line: Line, batch: Batch, services: Services) -> None:
-    normal = batches.normal_images(services.engine, line.name, line.training.normal_batches)
-    limits = limits_for(line.validation, [batches.facts_of(row) for row in normal])
+    normal = image_rows.normal_images(services.engine, line.name, line.training.normal_batches)
+    limits = limits_for(line.validation, [image_rows.facts_of(row) for row in normal])
     measured = _measure(batch, services)
-    twins = _find_twins(batch, measured, limits, batches.earlier_images(services.engine, batch))
+    twins = _find_twins(batch, measured, limits, image_rows.earlier_images(services.engine, batch))
     outcome = expectations.validate_facts(
         _facts_table(batch, measured, twins),
         suite_name=f"{line.name}: {batch.batch_id}",

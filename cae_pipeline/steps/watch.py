@@ -12,6 +12,7 @@ import structlog
 from numpy.typing import NDArray
 
 from cae_pipeline.adapters.results import batches, models, scored
+from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.core.drift import DriftReport, compare
 from cae_pipeline.core.line import Line
 from cae_pipeline.steps.services import Services
@@ -29,10 +30,10 @@ def watch_drift(line: Line, night: date, services: Services) -> DriftReport:
     """
     champion = models.champion_of(services.engine, line.name)
     members = set(models.snapshot_members(services.engine, champion.snapshot_sha256))
-    trained_on = batches.accepted_images(services.engine, sorted({key for key, _ in members}))
+    trained_on = image_rows.accepted_images(services.engine, sorted({key for key, _ in members}))
     then = _facts([row for row in trained_on if (row["batch_key"], row["name"]) in members])
     tonight = batches.batches_of_nights(services.engine, line.name, (night, night))
-    report = compare(then, _facts(batches.accepted_images(services.engine, tonight)))
+    report = compare(then, _facts(image_rows.accepted_images(services.engine, tonight)))
     scored.record_drift(
         services.engine,
         {

@@ -85,8 +85,8 @@ def _use_transactions(engine: sa.Engine) -> None:
     def _connect(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None
         for pragma in (
+            f"busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}",  # first: the next one may have to wait already
             "journal_mode = WAL",
-            f"busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}",
             "foreign_keys = ON",
             "synchronous = NORMAL",
         ):

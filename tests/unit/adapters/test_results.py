@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import threading
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from alembic.migration import MigrationContext
 
 from cae_pipeline.adapters.results import batches as batch_rows
 from cae_pipeline.adapters.results import database, models, scored
+from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results.schema import VIEWS, UtcDateTime, champions, metadata, promotions, scores
 from cae_pipeline.core.batch import Batch, BatchStatus, ImageRecord, ImageStatus, Member, Reason
 from cae_pipeline.core.promotion import Decision
@@ -95,20 +97,10 @@ def test_opening_a_database_of_a_newer_version_is_refused(engine: sa.Engine) -> 
 
 def test_two_processes_that_open_a_new_database_at_once_both_succeed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new.db'}"
-    errors: list[Exception] = []
-
-    def open_it() -> None:
-        try:
-            database.open_database(url)
-        except sa.exc.SQLAlchemyError as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=open_it) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    code = f"from cae_pipeline.adapters.results.database import open_database; open_database({url!r})"
+    processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
+    assert [process.communicate()[1] for process in processes] == [b""] * 4
+    assert database.schema_version(database.open_database(url)) == database.HEAD
 
 
 def test_recording_a_batch_twice_changes_nothing(engine: sa.Engine) -> None:
@@ -161,9 +153,9 @@ def test_a_batch_is_finished_only_when_no_accepted_image_waits(engine: sa.Engine
 def test_what_cannot_be_decoded_cannot_be_released(engine: sa.Engine) -> None:
     _record(engine, _batch())
     with pytest.raises(CaeError, match="Have it delivered again"):
-        batch_rows.release(engine, _batch().batch_key, ["b.png"], author="me", note="", released_at=NOW)
+        image_rows.release(engine, _batch().batch_key, ["b.png"], author="me", note="", released_at=NOW)
     with pytest.raises(NotFoundError, match=r"Known: b.png"):
-        batch_rows.release(engine, _batch().batch_key, ["a.png"], author="me", note="", released_at=NOW)
+        image_rows.release(engine, _batch().batch_key, ["a.png"], author="me", note="", released_at=NOW)
 
 
 def test_a_line_without_a_champion_is_a_clear_state(engine: sa.Engine) -> None:
