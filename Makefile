@@ -51,6 +51,10 @@ up: $(VENV)/.demo ## Start Airflow and MLflow on this machine; Ctrl-C stops both
 down: ## Stop what `make up` started elsewhere.
 	@$(BIN)/python -m infra.local.down
 
+.PHONY: airflow
+airflow: $(VENV)/.demo ## Airflow's command line: make airflow CMD="dags list".
+	@$(BIN)/python -m infra.local.airflow $(CMD)
+
 .PHONY: test
 test: $(VENV)/.dev lint types docs ## Lint, types, import contracts, documentation and the fast tests.
 	$(BIN)/python -m pytest -m "not e2e and not slow"
