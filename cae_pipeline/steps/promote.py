@@ -14,7 +14,6 @@ from cae_pipeline.core.evaluation import auroc
 from cae_pipeline.core.images import Pixels
 from cae_pipeline.core.line import Line
 from cae_pipeline.core.promotion import Decision, GateFigures, decide
-from cae_pipeline.core.split import split_normal
 from cae_pipeline.errors import NoChampionError, NonFiniteScoreError
 from cae_pipeline.model.corruption import with_defects
 from cae_pipeline.steps.load import load_model
@@ -26,9 +25,9 @@ log = structlog.get_logger()
 
 
 def promote_challenger(line: Line, model_version: str, services: Services) -> Decision:
-    """Hold a challenger against the champion on images neither model was trained on to reconstruct.
+    """Hold a challenger against the champion on images the challenger was not trained to reconstruct.
 
-    Both judge the challenger's calibration images, as they are and with synthetic defects.
+    Both judge its calibration images, as they are and with synthetic defects.
 
     Raises:
         NotFoundError: If there is no such model version.
@@ -64,13 +63,9 @@ def _champion(line: Line, services: Services) -> ModelVersion | None:
 
 
 def _calibration_images(line: Line, challenger: ModelVersion, services: Services) -> Pixels:
-    members = set(models.snapshot_members(services.engine, challenger.snapshot_sha256))
+    members = models.snapshot_members(services.engine, challenger.model_version, part="calibration")
     rows = image_rows.accepted_images(services.engine, sorted({batch_key for batch_key, _ in members}))
-    rows = [row for row in rows if (row["batch_key"], row["name"]) in members]
-    split = split_normal(
-        [row["image_id"] for row in rows], line.training, target_false_alarm_rate=line.target_false_alarm_rate
-    )
-    chosen = [rows[index] for index in split.calibration]
+    chosen = [row for row in rows if (row["batch_key"], row["name"]) in members]
     return stack(list(read_images(chosen, line.model, services, doing=f"gate {line.name}")), line.model)
 
 

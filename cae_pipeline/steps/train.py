@@ -204,7 +204,11 @@ def _register(
             "registered_at": services.clock(),
         },
         model.threshold,
-        members=[(row["batch_key"], row["name"]) for row in snapshot.rows],
+        members=[
+            (snapshot.rows[position]["batch_key"], snapshot.rows[position]["name"], part)
+            for part, positions in asdict(model.split).items()
+            for position in positions
+        ],
     )
     tracking.set_alias(services.tracking_uri, registered_name(line.name), tracking.CHALLENGER, number)
     return version

@@ -29,7 +29,7 @@ def watch_drift(line: Line, night: date, services: Services) -> DriftReport:
         NoChampionError: If there is nothing to compare with.
     """
     champion = models.champion_of(services.engine, line.name)
-    members = set(models.snapshot_members(services.engine, champion.snapshot_sha256))
+    members = models.snapshot_members(services.engine, champion.model_version)
     trained_on = image_rows.accepted_images(services.engine, sorted({key for key, _ in members}))
     then = _facts([row for row in trained_on if (row["batch_key"], row["name"]) in members])
     tonight = batches.batches_of_nights(services.engine, line.name, (night, night))

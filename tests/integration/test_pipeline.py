@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from cae_pipeline.adapters.results import models, queries, schema, scored
 from cae_pipeline.adapters.results.queries import AnomalyFilter, Page
 from cae_pipeline.errors import BatchRejectedError, CaeError, NoChampionError, NotFoundError
 from cae_pipeline.model.scorer import Scorer
+from cae_pipeline.steps import promote
 from cae_pipeline.steps.find import find_batches
 from cae_pipeline.steps.housekeeping import keep_house
 from cae_pipeline.steps.promote import promote_challenger
 from cae_pipeline.steps.publish import publish_night
+from cae_pipeline.steps.read import read_images
 from cae_pipeline.steps.rescore import plan_rescoring
 from cae_pipeline.steps.score import plan_line, score_slices
 from cae_pipeline.steps.train import train_model
@@ -290,9 +293,32 @@ def test_a_second_model_sees_the_verdicts_and_judges_old_batches_beside_the_firs
     assert queries.integrity_problems(engine) == []
 
 
-def test_a_challenger_that_learnt_nothing_is_refused_and_the_champion_stays(plant: Plant) -> None:
-    from dataclasses import replace
+def test_the_gate_judges_on_images_the_challenger_has_not_trained_on_whatever_its_seed(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(plant.line, training=replace(plant.line.training, seed=5, epochs=2))
+    version = train_model(other, plant.services)
+    engine = plant.services.engine
+    parts = {
+        part: models.snapshot_members(engine, version.model_version, part=part)
+        for part in ("train", "validation", "calibration")
+    }
+    assert [len(members) for members in parts.values()] == [52, 12, 16]
+    assert len(set.union(*parts.values())) == 80
+    before = models.snapshot_members(engine, "cae-washers/1", part="calibration")
+    assert parts["calibration"] != before
+    looked_at: set[tuple[str, str]] = set()
 
+    def spy(rows: Any, *rest: Any, **more: Any) -> Any:
+        looked_at.update((row["batch_key"], row["name"]) for row in rows)
+        return read_images(rows, *rest, **more)
+
+    monkeypatch.setattr(promote, "read_images", spy)
+    promote_challenger(plant.line, version.model_version, plant.services)
+    assert looked_at == parts["calibration"]
+
+
+def test_a_challenger_that_learnt_nothing_is_refused_and_the_champion_stays(plant: Plant) -> None:
     lazy = replace(plant.line, training=replace(plant.line.training, epochs=1, learning_rate=1e-6))
     version = train_model(lazy, plant.services)
     decision = promote_challenger(plant.line, version.model_version, plant.services)

@@ -32,13 +32,14 @@ class ModelVersion:
 
 
 def register(
-    engine: sa.Engine, row: dict[str, Any], threshold: Threshold, *, members: Sequence[tuple[str, str]]
+    engine: sa.Engine, row: dict[str, Any], threshold: Threshold, *, members: Sequence[tuple[str, str, str]]
 ) -> ModelVersion:
     """Write a model version, its threshold and the images it was trained on.
 
     Args:
         row: Columns of `model_versions`.
-        members: `(batch_key, name)` of each image of the training snapshot.
+        members: `(batch_key, name, part)` of each image of the training snapshot; the part is
+            train, validation or calibration.
     """
     with engine.begin() as connection:
         connection.execute(sa.insert(model_versions), [row])
@@ -46,12 +47,9 @@ def register(
             sa.insert(thresholds),
             [{"model_version": row["model_version"], "created_at": row["registered_at"], **asdict(threshold)}],
         )
-        digest = row["snapshot_sha256"]
-        insert_new(
-            connection,
-            snapshots,
-            [{"snapshot_sha256": digest, "batch_key": key, "name": name} for key, name in members],
-        )
+        version = row["model_version"]
+        rows = [{"model_version": version, "batch_key": key, "name": name, "part": part} for key, name, part in members]
+        insert_new(connection, snapshots, rows)
     return find_version(engine, row["model_version"])
 
 
@@ -131,11 +129,13 @@ def record_decision(
         )
 
 
-def snapshot_members(engine: sa.Engine, snapshot_sha256: str) -> list[tuple[str, str]]:
-    """`(batch_key, name)` of each image a model was trained on."""
-    query = sa.select(snapshots.c.batch_key, snapshots.c.name).where(snapshots.c.snapshot_sha256 == snapshot_sha256)
+def snapshot_members(engine: sa.Engine, model_version: str, *, part: str | None = None) -> set[tuple[str, str]]:
+    """`(batch_key, name)` of each image a model has seen, or of those that played one part in its training."""
+    query = sa.select(snapshots.c.batch_key, snapshots.c.name).where(snapshots.c.model_version == model_version)
+    if part is not None:
+        query = query.where(snapshots.c.part == part)
     with reading(engine) as connection:
-        return [(row.batch_key, row.name) for row in connection.execute(query)]
+        return {(row.batch_key, row.name) for row in connection.execute(query)}
 
 
 def _swap(connection: sa.Connection, challenger: ModelVersion, before: str | None) -> None:

@@ -114,9 +114,11 @@ model_versions = sa.Table(
 snapshots = sa.Table(
     "snapshots",
     metadata,
-    Column("snapshot_sha256", DIGEST, primary_key=True),
+    Column("model_version", NAME, ForeignKey(model_versions.c.model_version), primary_key=True),
     Column("batch_key", KEY, primary_key=True),
     Column("name", NAME, primary_key=True),
+    Column("part", sa.String(16), nullable=False),  # train, validation, calibration
+    sa.CheckConstraint("part IN ('train', 'validation', 'calibration')", name="snapshot_part"),
     sa.ForeignKeyConstraint(["batch_key", "name"], [images.c.batch_key, images.c.name]),
 )
 

@@ -42,7 +42,9 @@ def _record(engine: sa.Engine, batch: Batch) -> None:
     batch_rows.record_batch(engine, batch, records, outcome=outcome, validated_at=NOW)
 
 
-def _version(engine: sa.Engine, number: int) -> models.ModelVersion:
+def _version(
+    engine: sa.Engine, number: int, *, members: list[tuple[str, str, str]] | None = None
+) -> models.ModelVersion:
     row = {
         "model_version": f"cae-cells/{number}",
         "line": "cells",
@@ -54,7 +56,7 @@ def _version(engine: sa.Engine, number: int) -> models.ModelVersion:
         "figures": {"synthetic_auroc": 0.9},
         "registered_at": NOW,
     }
-    return models.register(engine, row, Threshold(2.0, 0.05, 19, 19), members=[])
+    return models.register(engine, row, Threshold(2.0, 0.05, 19, 19), members=members or [])
 
 
 def _score(version: models.ModelVersion, **changes: Any) -> dict[str, Any]:
@@ -175,6 +177,17 @@ def test_only_one_of_two_promotions_from_the_same_champion_succeeds(engine: sa.E
     with engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(promotions)) == 2
         assert connection.scalar(sa.select(champions.c.threshold_id)) == second.threshold_id
+
+
+def test_what_a_model_was_trained_on_is_kept_with_the_part_each_image_played(engine: sa.Engine) -> None:
+    _record(engine, _batch())
+    key = _batch().batch_key
+    first = _version(engine, 1, members=[(key, "a.png", "train"), (key, "b.png", "calibration")])
+    # the same images in other parts belong to another version
+    second = _version(engine, 2, members=[(key, "a.png", "calibration"), (key, "b.png", "train")])
+    assert models.snapshot_members(engine, first.model_version) == {(key, "a.png"), (key, "b.png")}
+    assert models.snapshot_members(engine, first.model_version, part="calibration") == {(key, "b.png")}
+    assert models.snapshot_members(engine, second.model_version, part="calibration") == {(key, "a.png")}
 
 
 def test_a_refusal_is_in_the_ledger_and_changes_nobody(engine: sa.Engine) -> None:

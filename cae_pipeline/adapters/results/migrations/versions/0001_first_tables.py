@@ -195,14 +195,20 @@ def upgrade() -> None:
     op.create_index("scores_by_image", "scores", ["image_id"], unique=False)
     op.create_table(
         "snapshots",
-        sa.Column("snapshot_sha256", sa.String(length=64), nullable=False),
+        sa.Column("model_version", sa.String(length=255), nullable=False),
         sa.Column("batch_key", sa.String(length=32), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("part", sa.String(length=16), nullable=False),
+        sa.CheckConstraint("part IN ('train', 'validation', 'calibration')", name="snapshot_part"),
         sa.ForeignKeyConstraint(
             ["batch_key", "name"],
             ["images.batch_key", "images.name"],
         ),
-        sa.PrimaryKeyConstraint("snapshot_sha256", "batch_key", "name"),
+        sa.ForeignKeyConstraint(
+            ["model_version"],
+            ["model_versions.model_version"],
+        ),
+        sa.PrimaryKeyConstraint("model_version", "batch_key", "name"),
     )
     op.execute(
         """CREATE VIEW anomalies AS
