@@ -45,7 +45,9 @@ def main() -> None:
         "triggerer": [*airflow, "triggerer", "--skip-serve-logs"],
     }
     processes: dict[str, subprocess.Popen[bytes]] = {}
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        # also where a script started it in the background, which makes Python ignore Ctrl-C
+        signal.signal(sign, _as_interrupt)
     pid_file.write_text(str(os.getpid()))
     try:
         for name, command in commands.items():

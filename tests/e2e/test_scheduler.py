@@ -111,7 +111,11 @@ class Installation:
         """Stop it as Ctrl-C does."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            self.process.wait(timeout=90)
+            try:
+                self.process.wait(timeout=90)
+            finally:
+                # whatever became of it, nothing may go on after the test
+                self.process.terminate()
         self.log.close()
 
 
