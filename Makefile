@@ -79,7 +79,7 @@ test-e2e: $(VENV)/.dev ## Start the real scheduler and MLflow, trigger a run ove
 
 .PHONY: test-slow
 test-slow: $(VENV)/.dev ## Tests that take minutes: the demo twice, the notebook.
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -rP
 
 .PHONY: lock
 lock: $(UV) ## Choose versions anew for requirements/*.txt.
