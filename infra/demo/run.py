@@ -7,7 +7,6 @@ runs stand in Airflow's database afterwards, for `make up` to show.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -189,7 +188,6 @@ def _print_quality(engine: Any, labels: dict[str, float], lines: list[Any]) -> N
             f"{figures.false_alarm_rate:9.1%} ({figures.false_alarm_low:.1%} to {figures.false_alarm_high:.1%})"
             f"{'':9}{line.target_false_alarm_rate:8.0%}"
         )
-    print("\n" + json.dumps({"demo": "done"}))
 
 
 if __name__ == "__main__":
