@@ -40,7 +40,7 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.demo
 install: $(VENV)/.demo ## Make .venv with what the pipeline needs.
 
 .PHONY: demo
-demo: $(VENV)/.demo ## Run the whole job on real images of solar cells (about 5 minutes).
+demo: $(VENV)/.demo ## Run the whole job on real images of solar cells (5 to 7 minutes).
 	@$(BIN)/python -m infra.demo.run
 
 .PHONY: up

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cae_pipeline.adapters import pictures
-from cae_pipeline.core.images import Pixels, to_pixels
+from cae_pipeline.core.images import Pixels
 from cae_pipeline.core.line import AutoencoderSettings, Line, TrainingSettings
 from cae_pipeline.steps.fit import fit_model
 
@@ -57,7 +57,7 @@ def main() -> None:
             axis.set_axis_off()
     target = Path(__file__).parent / "images" / "anomaly-maps.png"
     figure.savefig(target, dpi=110)
-    print(target, to_pixels(scored.reconstructions).shape)
+    print(target)
 
 
 if __name__ == "__main__":

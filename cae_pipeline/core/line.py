@@ -14,7 +14,6 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 Count: TypeAlias = Annotated[int, Ge(1)]
 Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 Padding: TypeAlias = Literal["same", "valid"]
-PerLayer: TypeAlias = "Count | Annotated[tuple[Count, ...], MinLen(1)]"
 
 # pydantic reads this where it reads the classes; a key that nobody knows is a mistake, not a comment
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}

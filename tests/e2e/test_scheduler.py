@@ -41,8 +41,6 @@ class Installation:
             "CAE_WORKSPACE": str(workspace),
             "AIRFLOW_PORT": str(self.airflow),
             "MLFLOW_PORT": str(self.mlflow),
-            # the demo's schedule is nightly; a test has no nights to wait for
-            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
         }
         self.log = (workspace.parent / "up.log").open("w+")
         self.process = subprocess.Popen(
