@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cae_pipeline.core.convolution import encoder_sizes
 from cae_pipeline.core.line import Line
+from cae_pipeline.core.tiling import check_cells
 from cae_pipeline.errors import ConfigurationError, NotFoundError
 
 _LINE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
@@ -126,6 +127,7 @@ def parse_lines(content: dict[str, Any], *, where: str) -> dict[str, Line]:
     for name, line in lines.items():
         try:
             encoder_sizes(line.model)
+            check_cells(line.model)
         except ConfigurationError as error:
             error.args = (f"{where}: lines.{name}.model: {error}",)
             raise

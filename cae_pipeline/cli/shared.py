@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -36,6 +37,11 @@ SortOption = Annotated[str, typer.Option("--sort", help="Column to sort by; a mi
 PageOption = Annotated[int, typer.Option("--page", min=1, help="Which page.")]
 PageSizeOption = Annotated[int, typer.Option("--page-size", min=1, help="Rows on a page.")]
 LineOption = Annotated[str | None, typer.Option("--line", "-l", help="Only this line.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the line's.")]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the effort's.")]
+EffortOption = Annotated[
+    str | None, typer.Option("--effort", help="quick, normal or thorough, instead of the line's.", metavar="EFFORT")
+]
 LineArgument = Annotated[str, typer.Argument(metavar="LINE", help="A line of lines.toml.")]
 
 
@@ -56,6 +62,21 @@ def open_line(name: str) -> tuple[Line, Settings, Services]:
     settings = read_settings()
     line = find_line(read_lines(settings.lines_path), name)
     return line, settings, connect(settings)
+
+
+def with_training(line: Line, *, seed: int | None = None, epochs: int | None = None, effort: str | None = None) -> Line:
+    """Put what was said on the command line in place of the line's own knobs.
+
+    Raises:
+        ConfigurationError: If there is no such effort.
+    """
+    from cae_pipeline.core.line import EFFORTS
+
+    if effort is not None and effort not in EFFORTS:
+        raise ConfigurationError(f"--effort is {effort!r}; expected one of {', '.join(EFFORTS)}")
+    said = {"seed": seed, "epochs": epochs, "effort": effort}
+    given: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    return replace(line, training=replace(line.training, **given))
 
 
 def as_date(text: str) -> date:

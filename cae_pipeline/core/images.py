@@ -13,6 +13,11 @@ Floats: TypeAlias = NDArray[np.float32]
 # ITU-R BT.601, the weights of JPEG and of Pillow's convert("L")
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
+EVEN_BRIGHTNESS = 0.4
+"""Mean to which images are scaled: below the middle, since highlights reach further up than shadows down."""
+DARKEST = 0.02
+"""Means below it are not scaled up any further: what is left there is noise."""
+
 
 def with_channels(image: Pixels, channels: int) -> Pixels:
     """Give an image the number of channels the network was built for.
@@ -40,6 +45,26 @@ def with_channels(image: Pixels, channels: int) -> Pixels:
 def to_floats(images: Pixels) -> Floats:
     """Scale uint8 in [0, 255] to float32 in [0, 1]; the shape stays."""
     return images.astype(np.float32) / np.float32(255)
+
+
+def even_gain(images: Floats) -> Floats:
+    """Scale each image to one mean brightness, so that the lamp and the exposure have no say.
+
+    Args:
+        images: Shape `(n, h, w, c)`, float32 in [0, 1].
+
+    Returns:
+        The same shape, clipped to [0, 1].
+    """
+    evened: Floats = np.clip(images * gain_of(images), 0, 1)
+    return evened
+
+
+def gain_of(images: Floats) -> Floats:
+    """Factor that brings each image's mean to `EVEN_BRIGHTNESS`; shape `(n, 1, 1, 1)`, > 0."""
+    mean = images.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float64)
+    gain: Floats = (EVEN_BRIGHTNESS / np.maximum(mean, DARKEST)).astype(np.float32)
+    return gain
 
 
 def to_pixels(images: Floats) -> Pixels:

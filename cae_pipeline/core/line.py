@@ -6,7 +6,7 @@ that stand in the annotations.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -14,9 +14,40 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 Count: TypeAlias = Annotated[int, Ge(1)]
 Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 Padding: TypeAlias = Literal["same", "valid"]
+Effort: TypeAlias = Literal["quick", "normal", "thorough"]
+View: TypeAlias = Literal["intensity", "structure", "texture", "defect"]
+Turn: TypeAlias = Literal["flip_horizontal", "flip_vertical", "rotate_180"]
+
+VIEWS: tuple[View, ...] = ("intensity", "structure", "texture", "defect")
+TILE_OVERLAP = 8
+"""Neighbouring tiles share one part in this many of their side."""
 
 # pydantic reads this where it reads the classes; a key that nobody knows is a mistake, not a comment
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True)
+class EffortPlan:
+    """What an effort buys.
+
+    Attributes:
+        damaged_images: Images with synthetic defects that a training learns from.
+        epochs: Of the autoencoder, at most.
+        discriminators: Networks whose mean tells defects from normal residuals.
+        discriminator_epochs: Of each, at most.
+    """
+
+    damaged_images: int
+    epochs: int
+    discriminators: int
+    discriminator_epochs: int
+
+
+EFFORTS: dict[Effort, EffortPlan] = {
+    "quick": EffortPlan(damaged_images=600, epochs=20, discriminators=1, discriminator_epochs=5),
+    "normal": EffortPlan(damaged_images=3_000, epochs=40, discriminators=2, discriminator_epochs=8),
+    "thorough": EffortPlan(damaged_images=9_000, epochs=80, discriminators=4, discriminator_epochs=12),
+}
 
 
 @dataclass(frozen=True)
@@ -26,9 +57,9 @@ class AutoencoderSettings:
     __pydantic_config__: ClassVar = _STRICT
 
     height_px: Annotated[int, Ge(4), Le(1024)] = 64
-    """Rows of the image the network sees; every image is resized to it."""
+    """Rows of the image the network restores; every image (or tile) is resized to it."""
     width_px: Annotated[int, Ge(4), Le(1024)] = 64
-    """Columns of the image the network sees."""
+    """Columns of the image the network restores."""
     channels: Literal[1, 3] = 1
     """1 for greyscale, 3 for colour."""
     filters: Annotated[tuple[Count, ...], MinLen(1)] = (16, 32, 64, 64)
@@ -45,6 +76,31 @@ class AutoencoderSettings:
     """Strength of the L2 penalty on every kernel; 0 is none."""
     code_size: Count = 64
     """Numbers in the narrow middle."""
+    detail: Annotated[int, Ge(1), Le(16)] = 4
+    """How many times finer than the network's image the texture is looked at."""
+    tiles: tuple[Count, Count] | None = None
+    """Rows and columns of overlapping tiles, each judged on its own; unset: as many as
+    `smallest_defect_px` needs."""
+    smallest_defect_px: Count | None = None
+    """Side of the smallest defect that matters, in pixels as delivered; unset: one tile."""
+    views: Annotated[tuple[View, ...], MinLen(1)] = VIEWS
+    """What the anomaly map is made of; see docs/quality.md."""
+    backbone_weights: str = ""
+    """Local weights file of Keras' MobileNetV2 without top; its features then replace the learnt filters."""
+
+    @property
+    def tile_px(self) -> tuple[int, int]:
+        """Rows and columns of one tile as it is read."""
+        return self.height_px * self.detail, self.width_px * self.detail
+
+    @property
+    def read_px(self) -> tuple[int, int]:
+        """Rows and columns every image is resized to when it is read; without tiles that of one tile."""
+        down, across = self.tiles or (1, 1)
+        height, width = self.tile_px
+        return height + (down - 1) * (height - height // TILE_OVERLAP), width + (across - 1) * (
+            width - width // TILE_OVERLAP
+        )
 
 
 @dataclass(frozen=True)
@@ -56,20 +112,31 @@ class TrainingSettings:
     normal_batches: Annotated[tuple[str, ...], MinLen(1)] = ("normal*",)
     """Batches (shell patterns of batch_id) whose accepted images somebody vouches for as normal.
     They train the model and are not inspected by night."""
-    epochs: Count = 60
-    """Passes over the training images at most; early stopping may end it sooner."""
+    effort: Effort = "normal"
+    """How much time a training may take: quick for trying, normal, thorough; see docs/quality.md."""
+    epochs: Count | None = None
+    """Passes of the autoencoder over the damaged images at most; unset: as the effort says."""
     minibatch_size: Count = 16
     """Images per gradient step."""
     learning_rate: Annotated[float, Gt(0), Lt(1)] = 2e-3
     """Adam's step size at the start; it falls along a cosine."""
-    patience: Count = 12
-    """Epochs without a lower validation loss before training stops."""
+    patience: Count = 8
+    """Epochs without a lower loss on held-out damaged images before training stops."""
+    turns: tuple[Turn, ...] | None = None
+    """Flips that are harmless on this line and multiply the training images; unset: those that the
+    normal images themselves show."""
     seed: Annotated[int, Ge(0)] = 0
     """Seed of the splits, the weights and the order of images."""
     validation_share: Annotated[float, Gt(0), Lt(0.5)] = 0.15
     """Share of the normal images that decides when to stop and what error is usual at each pixel."""
     calibration_share: Annotated[float, Gt(0), Lt(0.5)] = 0.2
     """Share of the normal images that only the threshold and the p-values rest on."""
+
+    @property
+    def plan(self) -> EffortPlan:
+        """What the effort buys, with `epochs` in place of its own where they are given."""
+        plan = EFFORTS[self.effort]
+        return replace(plan, epochs=self.epochs) if self.epochs else plan
 
 
 @dataclass(frozen=True)

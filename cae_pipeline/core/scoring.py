@@ -1,11 +1,12 @@
-"""Reconstruction error → anomaly map → regions → score.
+"""Views of the reconstruction error → anomaly map → regions → score.
 
-Usual errors are learnt per pixel: edges of a part are never rebuilt exactly and must not
-count as anomalies. What exceeds the usual error, in its own spread, is the anomaly map.
+Each view measures in its own unit. Held-out normal images give all of them one: how far a place lies
+above what is usual there, relative to the worst place that a normal image usually shows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,29 +14,40 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cae_pipeline.core.images import Floats
+from cae_pipeline.core.line import View
 from cae_pipeline.errors import NonFiniteScoreError
 
-MAP_BLUR_SHARE = 0.025
-"""Gaussian blur of the map in shares of the image side: 1.6 px at 64 px."""
-SPREAD_BLUR_PX = 2.0
-"""Blur of the usual spread: few images teach each pixel's variance, its neighbours help."""
-MIN_SPREAD = 2e-3
-"""Half a grey value of 255: a pixel that never errs must not turn noise into alarms."""
+BLUR_CELLS: dict[View, float] = {"intensity": 1.5, "structure": 1.5, "texture": 1.2, "defect": 0.7}
+"""Gaussian blur of each view in its own cells: a patch counts more than a noisy pixel."""
+SPREAD_BLUR_CELLS = 1.5
+"""Blur of the usual spread: few images teach each place's variance, its neighbours help."""
+PRIOR_IMAGES = 50.0
+"""Images as many as which the statistics of the whole image count against those of a place."""
+MIN_SPREAD_SHARE = 0.02
+"""Of the spread of the whole image: a place that never errs must not turn noise into alarms."""
 REGION_SHARE = 0.5
 """A region reaches out to where the map falls below this share of the threshold."""
+SIMILARITY_FLOOR = 0.0026
+"""Keeps the similarity of two flat places at one; the constant of Xue et al. for gradients in [0, 1]."""
 
 
 @dataclass(frozen=True)
-class ErrorProfile:
-    """What error is usual at each pixel of normal images.
+class ViewProfile:
+    """What one view says of normal images.
 
     Attributes:
-        mean: Shape `(h, w)`, float32, ≥ 0.
-        spread: Standard deviation, shape `(h, w)`, float32, > 0.
+        mean: Usual value at each place, shape `(h, w)`, float32.
+        spread: Its standard deviation, shape `(h, w)`, float32, > 0.
+        ground: Median place of normal images, in spreads.
+        ceiling: Median of the worst places of normal images, in spreads, > ground.
+        weight: Share of this view in the anomaly map, in [0, 1].
     """
 
     mean: Floats
     spread: Floats
+    ground: float
+    ceiling: float
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ class Region:
     peak: float
 
 
-def reconstruction_error(images: Floats, reconstructions: Floats) -> Floats:
+def intensity_error(images: Floats, reconstructions: Floats) -> Floats:
     """Absolute difference, averaged over the channels.
 
     Args:
@@ -64,30 +76,110 @@ def reconstruction_error(images: Floats, reconstructions: Floats) -> Floats:
     return error
 
 
-def fit_profile(errors: Floats) -> ErrorProfile:
-    """Learn the usual error of each pixel from held-out normal images.
+def structure_error(images: Floats, reconstructions: Floats) -> Floats:
+    """One minus the similarity of gradient magnitudes, averaged over two scales.
 
     Args:
-        errors: Shape `(n, h, w)`, float32.
-    """
-    variance = ndimage.gaussian_filter(errors.var(axis=0), SPREAD_BLUR_PX)
-    # the mean stays sharp: the usual error of an edge must not leak to the pixels beside it
-    return ErrorProfile(errors.mean(axis=0), np.sqrt(variance) + np.float32(MIN_SPREAD))
-
-
-def anomaly_maps(errors: Floats, profile: ErrorProfile) -> Floats:
-    """Say how many spreads each place errs more than usual.
-
-    Args:
-        errors: Shape `(n, h, w)`, float32.
-        profile: Usual errors of the same `(h, w)`.
+        images: Shape `(n, h, w, c)`, float32 in [0, 1]; h and w even.
+        reconstructions: The same shape and range.
 
     Returns:
-        Shape `(n, h, w)`, float32, ≥ 0; blurred, so that a patch counts more than a noisy pixel.
+        Shape `(n, h, w)`, float32 in [0, 1].
+
+    Source:
+        Xue et al., "Gradient magnitude similarity deviation", 2014; as a view of the error of an
+        autoencoder at several scales: Zavrtanik et al., "RIAD", 2021 (0.917 image AUROC on MVTec AD).
     """
-    excess = np.maximum((errors - profile.mean) / profile.spread, 0)
-    sigma = MAP_BLUR_SHARE * min(errors.shape[1:])
-    maps: Floats = ndimage.gaussian_filter(excess, sigma=(0, sigma, sigma))
+    one, other = images.mean(axis=3), reconstructions.mean(axis=3)
+    fine = _dissimilarity(one, other)
+    height, width = one.shape[1] // 2 * 2, one.shape[2] // 2 * 2
+    coarse = _dissimilarity(_halved(one[:, :height, :width]), _halved(other[:, :height, :width]))
+    return np.float32(0.5) * (fine + resized(coarse, one.shape[1:]))
+
+
+def texture_error(residuals: Floats) -> Floats:
+    """Root mean square of what is left of the features of each cell.
+
+    Args:
+        residuals: Shape `(n, h, w, f)`, float32.
+
+    Returns:
+        Shape `(n, h, w)`, float32, ≥ 0.
+    """
+    size: Floats = np.sqrt((residuals**2).mean(axis=3))
+    return size
+
+
+def fit_profile(view: View, errors: Floats) -> ViewProfile:
+    """Learn what a view usually says from held-out normal images.
+
+    With few images, places are told apart less: the statistics of the whole image count as much as
+    `PRIOR_IMAGES` of them.
+
+    Args:
+        view: Which one it is.
+        errors: Shape `(n, h, w)`, float32.
+    """
+    prior = PRIOR_IMAGES / (PRIOR_IMAGES + len(errors))
+    variance = (1 - prior) * ndimage.gaussian_filter(errors.var(axis=0), SPREAD_BLUR_CELLS) + prior * errors.var()
+    # the mean stays sharp: the usual error of an edge must not leak to the places beside it
+    mean = (1 - prior) * errors.mean(axis=0) + prior * errors.mean()
+    spread = np.sqrt(variance) + MIN_SPREAD_SHARE * errors.std() + 1e-6
+    fresh = ViewProfile(mean.astype(np.float32), spread.astype(np.float32), 0.0, 1.0, 1.0)
+    excess = _excess(view, errors, fresh)
+    ground, ceiling = float(np.median(excess)), float(np.median(excess.reshape(len(excess), -1).max(axis=1)))
+    return ViewProfile(fresh.mean, fresh.spread, ground, max(ceiling, ground + 1e-3), 1.0)
+
+
+def view_maps(view: View, errors: Floats, profile: ViewProfile, *, size_px: tuple[int, int]) -> Floats:
+    """Bring a view to the common unit: 0 is usual, 1 is the worst place of a usual normal image.
+
+    Args:
+        view: Which one it is.
+        errors: Shape `(n, h, w)`, float32.
+        profile: Of normal images, of the same `(h, w)`.
+        size_px: Rows and columns of the anomaly map.
+
+    Returns:
+        Shape `(n, *size_px)`, float32, ≥ 0.
+    """
+    level = (_excess(view, errors, profile) - profile.ground) / (profile.ceiling - profile.ground)
+    return resized(np.maximum(level, 0), size_px)
+
+
+def fuse(maps: Mapping[View, Floats], weights: Mapping[View, float]) -> Floats:
+    """Make one anomaly map of several views: their geometric mean, by weight.
+
+    In the mean of logarithms no view drowns the others, however far it leaps.
+
+    Args:
+        maps: In the common unit, each of shape `(n, h, w)`, ≥ 0.
+        weights: ≥ 0, not all 0.
+
+    Returns:
+        Shape `(n, h, w)`, float32, ≥ 0.
+
+    Source:
+        Maps brought to one scale on held-out normal images before they are combined: Batzner et al.,
+        "EfficientAD", 2023, there by quantiles.
+    """
+    total = sum(weights[view] for view in maps)
+    logarithms = [np.log1p(errors) * np.float32(weights[view] / total) for view, errors in maps.items()]
+    fused: Floats = np.expm1(np.sum(logarithms, axis=0))
+    return fused
+
+
+def resized(maps: Floats, size_px: tuple[int, ...]) -> Floats:
+    """Resize maps of shape `(n, h, w)` by linear interpolation between the centres of cells."""
+    if maps.shape[1:] == tuple(size_px):
+        return maps
+    for axis, size in enumerate(size_px, start=1):
+        centres = (np.arange(size) + 0.5) * maps.shape[axis] / size - 0.5
+        low = np.clip(np.floor(centres).astype(int), 0, maps.shape[axis] - 1)
+        high = np.minimum(low + 1, maps.shape[axis] - 1)
+        share = np.clip(centres - low, 0, 1).astype(np.float32)
+        share = share.reshape(tuple(size if number == axis else 1 for number in range(3)))
+        maps = maps.take(low, axis) * (1 - share) + maps.take(high, axis) * share
     return maps
 
 
@@ -144,3 +236,32 @@ def regions(anomaly_map: Floats, *, threshold: float, delivered_px: tuple[int, i
                 )
             )
     return tuple(sorted(found, key=lambda region: -region.peak))
+
+
+def _excess(view: View, errors: Floats, profile: ViewProfile) -> Floats:
+    blur = BLUR_CELLS[view]
+    excess: Floats = ndimage.gaussian_filter((errors - profile.mean) / profile.spread, (0, blur, blur))
+    return excess
+
+
+def _dissimilarity(one: Floats, other: Floats) -> Floats:
+    first, second = _gradient(one), _gradient(other)
+    similar = (2 * first * second + SIMILARITY_FLOOR) / (first**2 + second**2 + SIMILARITY_FLOOR)
+    different: Floats = 1 - similar
+    return different
+
+
+def _gradient(images: Floats) -> Floats:
+    """Prewitt's operator, image by image: scipy's own would blend each image with its neighbours in the stack."""
+    down, across = (
+        ndimage.correlate1d(ndimage.correlate1d(images, [-1, 0, 1], axis=axis), [1, 1, 1], axis=3 - axis)
+        for axis in (1, 2)
+    )
+    magnitude: Floats = np.sqrt(down**2 + across**2) / 6
+    return magnitude
+
+
+def _halved(images: Floats) -> Floats:
+    count, height, width = images.shape
+    halved: Floats = images.reshape(count, height // 2, 2, width // 2, 2).mean(axis=(2, 4))
+    return halved

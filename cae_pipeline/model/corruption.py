@@ -1,76 +1,87 @@
 """Synthetic defects: damage whose place is known, made from the images themselves.
 
-They judge a model where nobody has labelled a real defect. Three families: foreign patches,
-thin scratches and stains.
+A defect is a shape filled with something that does not belong there. Ten shapes times ten fillings
+give a hundred families, so that a model learns what is unusual rather than how one kind of damage
+looks. They teach the autoencoder what to undo and the discriminator what to find, and judge a model
+where nobody has labelled a real defect.
 
 Source:
-    Patches from other images: Li et al., "CutPaste", CVPR 2021. Damage as a yardstick without
-    labels: Zavrtanik et al., "DRAEM", ICCV 2021.
+    Shapes from thresholded noise, and damage as a yardstick: Zavrtanik et al., "DRAEM", ICCV 2021
+    (0.98 image AUROC on MVTec AD). Pieces and scars of the same image: Li et al., "CutPaste", CVPR
+    2021 (0.952). Restoring what was taken out: Zavrtanik et al., "RIAD", 2021 (0.917).
 """
 
 from __future__ import annotations
 
-import cv2
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
-from cae_pipeline.core.images import Pixels
+from cae_pipeline.core.images import Floats, Pixels, gain_of, to_floats, to_pixels
+from cae_pipeline.model.fillings import draw_filling
+from cae_pipeline.model.shapes import draw_shape
+
+VISIBLE = 0.02
+"""Change of a pixel, of the range of an image of even gain, from which it counts as damaged."""
+MORE_THAN_ONE = 0.35
+"""Chance that an image gets a further defect."""
 
 
-def with_defects(images: Pixels, *, seed: int) -> Pixels:
-    """Put one synthetic defect into each image, the families taking turns.
+@dataclass(frozen=True)
+class DamagedImages:
+    """Copies of normal images with synthetic defects.
+
+    Attributes:
+        images: Shape `(n, h, w, c)`, uint8.
+        masks: True where damaged, shape `(n, h, w)`.
+    """
+
+    images: Pixels
+    masks: NDArray[np.bool_]
+
+
+def with_defects(images: Pixels, *, seed: int) -> DamagedImages:
+    """Put one synthetic defect, sometimes two, into each image.
 
     Args:
         images: Normal images, shape `(n, h, w, c)`, uint8.
         seed: The same seed damages the same images in the same way.
-
-    Returns:
-        Damaged copies of the same shape.
     """
     random = np.random.default_rng(seed)
-    damaged = images.copy()
-    families = (_patch, _scratch, _stain)
+    damaged, masks = images.copy(), np.zeros(images.shape[:3], np.bool_)
     for index in range(len(images)):
         donor = images[int(random.integers(len(images)))]
-        damaged[index] = families[index % len(families)](images[index], donor, random)
-    return damaged
+        damaged[index], masks[index] = damage(images[index], donor, random)
+    return DamagedImages(damaged, masks)
 
 
-def _patch(image: Pixels, donor: Pixels, random: np.random.Generator) -> Pixels:
-    """Paste a turned piece of another image somewhere else."""
-    height, width = image.shape[:2]
-    rows, columns = (max(2, int(size * random.uniform(0.08, 0.25))) for size in (height, width))
-    top, left = int(random.integers(height - rows + 1)), int(random.integers(width - columns + 1))
-    from_top, from_left = int(random.integers(height - rows + 1)), int(random.integers(width - columns + 1))
-    result = image.copy()
-    result[top : top + rows, left : left + columns] = donor[
-        from_top : from_top + rows, from_left : from_left + columns
-    ][::-1, ::-1]
-    return result
+def damage(image: Pixels, donor: Pixels, random: np.random.Generator) -> tuple[Pixels, NDArray[np.bool_]]:
+    """Damage one image visibly.
+
+    Args:
+        image: Shape `(h, w, c)`, uint8.
+        donor: Another normal image of the same shape, from which foreign texture is taken.
+        random: Draws shape, filling and place.
+
+    Returns:
+        The damaged copy and where it was damaged, shape `(h, w)`.
+    """
+    gain = gain_of(to_floats(image[None]))[0]
+    before, foreign = to_floats(image) * gain, to_floats(donor) * gain_of(to_floats(donor[None]))[0]
+    after, mask = before, np.zeros(image.shape[:2], np.bool_)
+    while not mask.any() or random.random() < MORE_THAN_ONE:
+        after, mask = _once(after, foreign, mask, random)
+        after = np.clip(after, 0, gain)
+    damaged = to_pixels(after / gain)
+    mask &= (damaged != image).any(axis=2)
+    return (damaged, mask) if mask.any() else damage(image, donor, random)
 
 
-def _scratch(image: Pixels, donor: Pixels, random: np.random.Generator) -> Pixels:
-    """Draw a thin jagged line, darker or brighter than what it crosses."""
-    height, width = image.shape[:2]
-    steps = random.normal(0, 0.06, (6, 2)).cumsum(axis=0) + random.uniform(0.2, 0.8, 2)
-    points = np.clip(steps, 0, 1) * (width - 1, height - 1)
-    mask = np.zeros((height, width), np.uint8)
-    thickness = max(1, round(min(height, width) / 64))
-    cv2.polylines(mask, [points.astype(np.int32)], isClosed=False, color=255, thickness=thickness)
-    return _shade(image, mask, random)
-
-
-def _stain(image: Pixels, donor: Pixels, random: np.random.Generator) -> Pixels:
-    """Lay a soft ellipse over the image, darker or brighter than what it covers."""
-    height, width = image.shape[:2]
-    mask = np.zeros((height, width), np.uint8)
-    centre = (int(random.integers(width)), int(random.integers(height)))
-    axes = (max(2, int(width * random.uniform(0.04, 0.15))), max(2, int(height * random.uniform(0.04, 0.15))))
-    cv2.ellipse(mask, centre, axes, float(random.uniform(0, 180)), 0, 360, 255, -1)
-    return _shade(image, cv2.GaussianBlur(mask, (0, 0), max(1.0, min(height, width) / 64)), random)
-
-
-def _shade(image: Pixels, mask: Pixels, random: np.random.Generator) -> Pixels:
-    change = random.uniform(40, 110) * random.choice((-1, 1))
-    shaded = image + (mask[..., None].astype(np.float32) / 255) * change
-    pixels: Pixels = np.clip(shaded, 0, 255).astype(np.uint8)
-    return pixels
+def _once(
+    image: Floats, donor: Floats, mask: NDArray[np.bool_], random: np.random.Generator
+) -> tuple[Floats, NDArray[np.bool_]]:
+    opacity = draw_shape(image.shape[:2], random) * (1.0 if random.random() < 0.5 else random.uniform(0.25, 1))
+    filling = draw_filling(image, donor, random)
+    after = (image + opacity[..., None] * (filling - image)).astype(np.float32)
+    return after, mask | (np.abs(after - image).max(axis=2) > VISIBLE)

@@ -10,12 +10,25 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cae_pipeline.core.images import Pixels, to_floats
+from cae_pipeline.core.images import Floats
 from cae_pipeline.core.line import AutoencoderSettings, TrainingSettings
 from cae_pipeline.errors import NonFiniteScoreError
 from cae_pipeline.model.autoencoder import build_autoencoder
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What the network is shown and what it should give back.
+
+    Attributes:
+        shown: Shape `(n, h, w, c)`, float32 in [0, 1].
+        wanted: The same shape.
+    """
+
+    shown: Floats
+    wanted: Floats
 
 
 @dataclass(frozen=True)
@@ -25,7 +38,7 @@ class FittedAutoencoder:
     Attributes:
         epochs: How many were run.
         best_epoch: The one whose weights were kept, from 1.
-        validation_loss: Mean squared error on the validation images at that epoch.
+        validation_loss: Mean squared error on the validation images, damaged ones among them, at that epoch.
     """
 
     network: keras.Model
@@ -37,21 +50,21 @@ class FittedAutoencoder:
 
 
 def fit_autoencoder(
-    train: Pixels,
-    validation: Pixels,
+    train: Pairs,
+    validation: Pairs,
     *,
     model: AutoencoderSettings,
     training: TrainingSettings,
     on_epoch: OnEpoch = lambda epoch, metrics: None,
     initial: keras.Model | None = None,
 ) -> FittedAutoencoder:
-    """Train on normal images until the validation loss stops falling.
+    """Train to undo damage until the loss on held-out damaged images stops falling.
 
     Args:
-        train: Shape `(n, h, w, c)`, uint8.
-        validation: The same shape but for `n`; decides when to stop, never trained on.
+        train: Damaged images and what they were before.
+        validation: Others of the same size; decide when to stop, never trained on.
         model: The network.
-        training: Seed, minibatches, epochs, patience.
+        training: Seed, minibatches, epochs (or those of the effort), patience.
         on_epoch: Told the epoch (from 1) and its `loss`, `val_loss` and `learning_rate`.
         initial: Weights to start from (a refresh); None starts afresh.
 
@@ -62,16 +75,17 @@ def fit_autoencoder(
     network = build_autoencoder(model, seed=training.seed)
     if initial is not None:
         network.set_weights(initial.get_weights())
-    minibatch_size = min(training.minibatch_size, len(train))
-    steps = len(train) // minibatch_size
-    _compile(network, training, num_steps=training.epochs * steps)
+    minibatch_size = min(training.minibatch_size, len(train.shown))
+    steps = len(train.shown) // minibatch_size
+    epochs = training.plan.epochs
+    _compile(network, training, num_steps=epochs * steps)
     stopping = keras.callbacks.EarlyStopping("val_loss", patience=training.patience, restore_best_weights=True)
     telling = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, _plain(logs)))
     started = time.perf_counter()
     history = network.fit(
         _minibatches(train, minibatch_size, seed=training.seed),
-        validation_data=_minibatches(validation, min(minibatch_size, len(validation)), seed=None),
-        epochs=training.epochs,
+        validation_data=_minibatches(validation, min(minibatch_size, len(validation.shown)), seed=None),
+        epochs=epochs,
         callbacks=[stopping, telling, keras.callbacks.TerminateOnNaN()],
         shuffle=False,  # the minibatches are shuffled already
         verbose=0,
@@ -98,12 +112,12 @@ def _check_finite(history: Mapping[str, list[float]], learning_rate: float) -> N
         )
 
 
-def _minibatches(images: Pixels, minibatch_size: int, *, seed: int | None) -> tf.data.Dataset:
-    """Pair each image with itself; every minibatch is full, so that one compiled step serves all."""
-    data = tf.data.Dataset.from_tensor_slices(to_floats(images)).cache()
+def _minibatches(pairs: Pairs, minibatch_size: int, *, seed: int | None) -> tf.data.Dataset:
+    """Every minibatch is full, so that one compiled step serves all."""
+    data = tf.data.Dataset.from_tensor_slices((pairs.shown, pairs.wanted))
     if seed is not None:
-        data = data.shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
-    return data.batch(minibatch_size, drop_remainder=True).map(lambda x: (x, x)).prefetch(2)
+        data = data.shuffle(len(pairs.shown), seed=seed, reshuffle_each_iteration=True)
+    return data.batch(minibatch_size, drop_remainder=True).prefetch(2)
 
 
 def _plain(logs: Mapping[str, float] | None) -> dict[str, float]:

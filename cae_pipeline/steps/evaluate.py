@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from cae_pipeline.adapters.decoding import DecodeLimits, decode, read_for_network
 from cae_pipeline.core.convolution import describe
-from cae_pipeline.core.evaluation import ImageFigures, image_figures, pixel_figures
+from cae_pipeline.core.evaluation import ImageFigures, auroc, image_figures, pixel_figures
 from cae_pipeline.core.images import Floats, Pixels
-from cae_pipeline.core.line import AutoencoderSettings, Line
+from cae_pipeline.core.line import AutoencoderSettings, Line, View
+from cae_pipeline.core.tiling import with_tiles
 from cae_pipeline.errors import UnreadableImageError
+from cae_pipeline.model.scorer import Scorer
 from cae_pipeline.model.training import OnEpoch
 from cae_pipeline.steps.fit import FittedModel, fit_model
-from cae_pipeline.steps.image_set import NORMAL, ImageSet
+from cae_pipeline.steps.image_set import NORMAL, ImageSet, delivered_px
 from cae_pipeline.steps.services import Progress
 
 log = structlog.get_logger()
@@ -51,9 +53,17 @@ class JudgedImage:
 
 
 def evaluate_set(
-    images: ImageSet, line: Line, limits: DecodeLimits, *, progress: Progress, on_epoch: OnEpoch
+    images: ImageSet, line: Line, limits: DecodeLimits, *, progress: Progress, on_epoch: OnEpoch, ablation: bool = False
 ) -> dict[str, Any]:
     """Train on the set's normal images and work out every figure on its test images.
+
+    Args:
+        images: What to train on and to judge.
+        line: Network, training and target.
+        limits: What one file may cost.
+        progress: Shows what is going on.
+        on_epoch: Told about every epoch.
+        ablation: Whether to judge with each view alone and without each.
 
     Returns:
         The keys of `docs/evaluation.md`, ready for JSON.
@@ -61,13 +71,15 @@ def evaluate_set(
     Raises:
         TooFewNormalImagesError: If there are too few normal images for the target.
     """
+    line = replace(line, model=with_tiles(line.model, delivered_px=delivered_px(images.train, limits)))
     train, unreadable = _read(images.train, line.model, limits, progress)
     line = _affordable(line, len(train))
     ids = [hashlib.sha256(path.read_bytes()).hexdigest() for path in train]
     model = fit_model(np.stack(list(train.values())), ids, line, on_epoch=on_epoch)
     started = time.perf_counter()
     test, broken = _read([path for path, _, _ in images.test], line.model, limits, progress)
-    scored = model.scorer.score(np.stack(list(test.values())))
+    pixels = np.stack(list(test.values()))
+    scored = model.scorer.score(pixels)
     seconds = time.perf_counter() - started
     rows = [row for row in images.test if row[0] in test]
     judged = [
@@ -81,15 +93,34 @@ def evaluate_set(
         "seed": line.training.seed,
         **_figures(judged, threshold),
         "per_defect_type": {kind: _of_type(kind, judged, threshold) for kind in kinds},
-        "train_seconds": model.fitted.train_seconds,
+        "train_seconds": model.train_seconds,
         "images_per_second": len(test) / seconds,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "num_train": len(train),
         "unreadable": [str(path) for path in (*unreadable, *broken)],
+        "suspects": [str(list(train)[position]) for position in model.fit.suspects],
         "chosen": _chosen(line, model),
     }
+    if ablation:
+        defective = np.array([row[1] != NORMAL for row in rows])
+        result["ablation"] = _ablation(model.scorer, pixels, defective)
     log.info("set_evaluated", **{key: result[key] for key in ("set", "seed", "image_auroc", "f1", "false_alarm_rate")})
     return result
+
+
+def _ablation(scorer: Scorer, pixels: Pixels, defective: NDArray[np.bool_]) -> dict[str, dict[str, float]]:
+    """Image AUROC with each view alone, and with all but it; nothing is trained anew."""
+    every = scorer.settings.views
+
+    def with_views(views: tuple[View, ...]) -> float:
+        scores = replace(scorer, settings=replace(scorer.settings, views=views)).score(pixels).scores
+        return auroc(scores[~defective], scores[defective])
+
+    alone: dict[str, float] = {view: with_views((view,)) for view in every}
+    without: dict[str, float] = {
+        view: with_views(tuple(other for other in every if other != view)) for view in every if len(every) > 1
+    }
+    return {"alone": alone, "without": without}
 
 
 def _affordable(line: Line, num_normal: int) -> Line:
@@ -148,8 +179,11 @@ def _chosen(line: Line, model: FittedModel) -> dict[str, Any]:
         "model": asdict(line.model),
         "training": asdict(line.training),
         "num_parameters": sum(layer.num_parameters for layer in describe(line.model)),
-        "epochs": model.fitted.epochs,
-        "best_epoch": model.fitted.best_epoch,
+        "epochs": model.fit.fitted.epochs,
+        "best_epoch": model.fit.fitted.best_epoch,
+        "turns": list(model.fit.turns),
+        "merits": dict(model.fit.merits),
+        "weights": {view: profile.weight for view, profile in model.scorer.profiles.items()},
         "threshold": asdict(model.threshold),
         "synthetic_auroc": model.synthetic_auroc,
     }
@@ -165,8 +199,8 @@ def _read(
             pixels[path] = read_for_network(
                 path.read_bytes(),
                 limits,
-                height_px=model.height_px,
-                width_px=model.width_px,
+                height_px=model.read_px[0],
+                width_px=model.read_px[1],
                 channels=model.channels,
             )
         except UnreadableImageError as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from cae_pipeline.core.evaluation import auroc
 from cae_pipeline.core.images import Pixels
@@ -12,8 +13,9 @@ from cae_pipeline.core.line import Line
 from cae_pipeline.core.split import Split, split_normal
 from cae_pipeline.core.threshold import Scores, Threshold, fit_threshold
 from cae_pipeline.model.corruption import with_defects
-from cae_pipeline.model.scorer import Scorer, fit_scorer
-from cae_pipeline.model.training import FittedAutoencoder, OnEpoch, fit_autoencoder
+from cae_pipeline.model.fitting import FittedScorer, fit_scorer
+from cae_pipeline.model.scorer import Scorer
+from cae_pipeline.model.training import OnEpoch
 
 
 @dataclass(frozen=True)
@@ -23,23 +25,25 @@ class FittedModel:
     Attributes:
         synthetic_scores: Of the calibration images with one synthetic defect each, shape `(n,)`.
         synthetic_auroc: Chance that such an image scores above a normal one.
+        train_seconds: Wall time of everything.
     """
 
     scorer: Scorer
     threshold: Threshold
     split: Split
-    fitted: FittedAutoencoder
+    fit: FittedScorer
     synthetic_scores: Scores
     synthetic_auroc: float
+    train_seconds: float
 
 
 def fit_model(
     images: Pixels, image_ids: Sequence[str], line: Line, *, on_epoch: OnEpoch, initial: Scorer | None = None
 ) -> FittedModel:
-    """Train on one part of the normal images, learn usual errors from a second, the threshold from a third.
+    """Train on one part of the normal images, learn what is usual from a second, the threshold from a third.
 
     Args:
-        images: Normal images, shape `(n, h, w, c)`, uint8.
+        images: Normal images, shape `(n, *line.model.read_px, c)`, uint8; `tiles` settled.
         image_ids: Their digests.
         line: Network, training and target.
         on_epoch: Told about every epoch.
@@ -49,19 +53,28 @@ def fit_model(
         TooFewNormalImagesError: If there are too few for the target.
     """
     split = split_normal(image_ids, line.training, target_false_alarm_rate=line.target_false_alarm_rate)
-    validation, calibration = images[list(split.validation)], images[list(split.calibration)]
-    fitted = fit_autoencoder(
-        images[list(split.train)],
-        validation,
+    started = time.perf_counter()
+    fit = fit_scorer(
+        images,
+        split=split,
         model=line.model,
         training=line.training,
         on_epoch=on_epoch,
-        initial=initial.network if initial else None,
+        initial=initial,
     )
-    scorer = fit_scorer(fitted.network, line.model, profile=validation, calibration=calibration)
+    calibration = images[list(split.calibration)]
+    scorer = replace(fit.scorer, normal_scores=fit.scorer.score(calibration).scores)
     threshold = fit_threshold(scorer.normal_scores, target_false_alarm_rate=line.target_false_alarm_rate)
-    synthetic = scorer.score(with_defects(calibration, seed=line.training.seed)).scores
-    return FittedModel(scorer, threshold, split, fitted, synthetic, auroc(scorer.normal_scores, synthetic))
+    synthetic = scorer.score(with_defects(calibration, seed=line.training.seed).images).scores
+    return FittedModel(
+        scorer,
+        threshold,
+        split,
+        replace(fit, scorer=scorer),
+        synthetic,
+        auroc(scorer.normal_scores, synthetic),
+        time.perf_counter() - started,
+    )
 
 
 def settings_as_parameters(line: Line) -> dict[str, str | int | float]:
@@ -69,5 +82,5 @@ def settings_as_parameters(line: Line) -> dict[str, str | int | float]:
     flat: dict[str, str | int | float] = {"target_false_alarm_rate": line.target_false_alarm_rate}
     for room in ("model", "training"):
         for name, value in asdict(getattr(line, room)).items():
-            flat[f"{room}.{name}"] = json.dumps(value) if isinstance(value, tuple) else value
+            flat[f"{room}.{name}"] = value if isinstance(value, str | int | float) else json.dumps(value)
     return flat

@@ -66,6 +66,44 @@ def channels_of(paths: Sequence[Path], limits: DecodeLimits) -> int:
     return 1
 
 
+def delivered_px(paths: Sequence[Path], limits: DecodeLimits) -> tuple[int, int]:
+    """Median rows and columns of some images.
+
+    Raises:
+        UnreadableImageError: If none of them can be read.
+    """
+    sizes = []
+    problem: UnreadableImageError | None = None
+    for path in paths[:20]:
+        try:
+            sizes.append(decode(path.read_bytes(), limits)[0].shape[:2])
+        except UnreadableImageError as error:
+            problem = error
+    if not sizes and problem is not None:
+        raise problem
+    height, width = np.median(sizes, axis=0)
+    return int(height), int(width)
+
+
+def contaminated(images: ImageSet, share: float, *, seed: int) -> tuple[ImageSet, tuple[Path, ...]]:
+    """Hide defective test images among the training images, as somebody's mistake would.
+
+    Args:
+        images: The set.
+        share: Of the training images afterwards, in (0, 0.5).
+        seed: Chooses them.
+
+    Returns:
+        The set, in which those images are no longer tested, and which they are.
+    """
+    defective = [row for row in images.test if row[1] != NORMAL]
+    count = min(len(defective) // 2, round(share / (1 - share) * len(images.train)))
+    chosen = np.random.default_rng(seed).choice(len(defective), count, replace=False)
+    hidden = {defective[int(index)][0] for index in chosen}
+    kept = tuple(row for row in images.test if row[0] not in hidden)
+    return ImageSet(images.name, (*images.train, *sorted(hidden)), kept), tuple(sorted(hidden))
+
+
 def _files(folder: Path) -> list[Path]:
     return (
         sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))

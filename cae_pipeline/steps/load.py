@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 
 from cae_pipeline.adapters.results.models import ModelVersion
-from cae_pipeline.model.scorer import Scorer, digest, load_scorer
+from cae_pipeline.model.artefact import digest, load_scorer
+from cae_pipeline.model.scorer import Scorer
 from cae_pipeline.steps.services import Services
 
 

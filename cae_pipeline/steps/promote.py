@@ -14,7 +14,7 @@ from cae_pipeline.core.evaluation import auroc
 from cae_pipeline.core.images import Pixels
 from cae_pipeline.core.line import Line
 from cae_pipeline.core.promotion import Decision, GateFigures, decide
-from cae_pipeline.errors import NoChampionError, NonFiniteScoreError
+from cae_pipeline.errors import ArtefactError, NoChampionError, NonFiniteScoreError
 from cae_pipeline.model.corruption import with_defects
 from cae_pipeline.steps.load import load_model
 from cae_pipeline.steps.read import read_images, stack
@@ -41,7 +41,9 @@ def promote_challenger(line: Line, model_version: str, services: Services) -> De
     seed = line.training.seed
     decision = decide(
         _figures(challenger, pixels, seed, services),
-        _figures(champion, pixels, seed, services) if champion and _same_shape(champion, line, services) else None,
+        _figures(champion, pixels, seed, services)
+        if champion and _comparable(champion, challenger, services)
+        else None,
     )
     models.record_decision(services.engine, challenger, champion, decision, stamp=(services.author, services.clock()))
     _mirror(line, challenger, decision, services)
@@ -66,20 +68,26 @@ def _calibration_images(line: Line, challenger: ModelVersion, services: Services
     members = models.snapshot_members(services.engine, challenger.model_version, part="calibration")
     rows = image_rows.accepted_images(services.engine, sorted({batch_key for batch_key, _ in members}))
     chosen = [row for row in rows if (row["batch_key"], row["name"]) in members]
-    return stack(list(read_images(chosen, line.model, services, doing=f"gate {line.name}")), line.model)
+    model = load_model(challenger, services).settings
+    return stack(list(read_images(chosen, model, services, doing=f"gate {line.name}")), model)
 
 
-def _same_shape(champion: ModelVersion, line: Line, services: Services) -> bool:
-    """A champion of another image size cannot judge these pixels; it is no yardstick then."""
-    then, now = load_model(champion, services).settings, line.model
-    return (then.height_px, then.width_px, then.channels) == (now.height_px, now.width_px, now.channels)
+def _comparable(champion: ModelVersion, challenger: ModelVersion, services: Services) -> bool:
+    """A champion of another image size cannot judge these pixels, one whose files are broken nothing."""
+    try:
+        then = load_model(champion, services).settings
+    except ArtefactError as error:
+        log.warning("champion_unreadable", model_version=champion.model_version, problem=str(error))
+        return False
+    now = load_model(challenger, services).settings
+    return (then.read_px, then.channels) == (now.read_px, now.channels)
 
 
 def _figures(version: ModelVersion, pixels: Pixels, seed: int, services: Services) -> GateFigures:
     scorer = load_model(version, services)
     try:
         normal = scorer.score(pixels).scores
-        damaged = scorer.score(with_defects(pixels, seed=seed)).scores
+        damaged = scorer.score(with_defects(pixels, seed=seed).images).scores
     except NonFiniteScoreError:
         return GateFigures(math.nan, version.threshold, math.nan)
     return GateFigures(auroc(normal, damaged), version.threshold, float(normal.std()))

@@ -40,7 +40,7 @@ def read_images(
 def stack(images: Sequence[ReadImage], model: AutoencoderSettings) -> Pixels:
     """Stack pixels, shape `(n, h, w, c)`, uint8; rows without pixels are left out."""
     pixels = [image.pixels for image in images if image.pixels is not None]
-    return np.stack(pixels) if pixels else np.zeros((0, model.height_px, model.width_px, model.channels), np.uint8)
+    return np.stack(pixels) if pixels else np.zeros((0, *model.read_px, model.channels), np.uint8)
 
 
 def _read(row: sa.RowMapping, model: AutoencoderSettings, services: Services) -> ReadImage:
@@ -48,11 +48,10 @@ def _read(row: sa.RowMapping, model: AutoencoderSettings, services: Services) ->
         content = services.landing.path(row["line"], row["batch_id"], row["name"]).read_bytes()
         if hashlib.sha256(content).hexdigest() != row["image_id"]:
             return ReadImage(row, None, f"{Reason.CHANGED}: other bytes than those that were validated")
-        return ReadImage(
-            row,
-            read_for_network(
-                content, services.limits, height_px=model.height_px, width_px=model.width_px, channels=model.channels
-            ),
+        height_px, width_px = model.read_px
+        pixels = read_for_network(
+            content, services.limits, height_px=height_px, width_px=width_px, channels=model.channels
         )
+        return ReadImage(row, pixels)
     except (UnreadableImageError, OSError) as error:
         return ReadImage(row, None, str(error))

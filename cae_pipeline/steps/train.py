@@ -6,10 +6,11 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 import structlog
@@ -21,11 +22,13 @@ from cae_pipeline.adapters.results import models
 from cae_pipeline.adapters.results.models import ModelVersion
 from cae_pipeline.core.convolution import describe
 from cae_pipeline.core.evaluation import auroc
-from cae_pipeline.core.images import Pixels, to_floats
-from cae_pipeline.core.line import Line
+from cae_pipeline.core.images import Pixels
+from cae_pipeline.core.line import AutoencoderSettings, Line
+from cae_pipeline.core.tiling import with_tiles
 from cae_pipeline.errors import TooFewNormalImagesError
+from cae_pipeline.model.artefact import save_scorer
 from cae_pipeline.model.corruption import with_defects
-from cae_pipeline.model.scorer import Scorer, save_scorer
+from cae_pipeline.model.scorer import Scorer
 from cae_pipeline.steps.find import is_normal_batch
 from cae_pipeline.steps.fit import FittedModel, fit_model, settings_as_parameters
 from cae_pipeline.steps.load import load_model
@@ -41,10 +44,11 @@ NUM_EXAMPLES = 6
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The images one training sees."""
+    """The images one training sees, and the network's knobs with the tiles those images need."""
 
     rows: tuple[sa.RowMapping, ...]
     pixels: Pixels
+    model: AutoencoderSettings
     sha256: str
 
     @property
@@ -70,6 +74,7 @@ def train_model(line: Line, services: Services, *, refresh: bool = False, note: 
         NoChampionError: If a refresh has nobody to start from.
     """
     snapshot = take_snapshot(line, services)
+    line = replace(line, model=snapshot.model)
     champion = models.champion_of(services.engine, line.name) if refresh else None
     initial = load_model(champion, services) if champion else None
     name = f"{'refresh' if refresh else 'full'} {services.clock():%Y-%m-%d %H:%M:%S}"
@@ -81,7 +86,7 @@ def train_model(line: Line, services: Services, *, refresh: bool = False, note: 
     ) as run:
         _log_inputs(run, line, snapshot, note=note, services=services)
         progress = services.progress(
-            range(line.training.epochs), total=line.training.epochs, doing=f"train {line.name}"
+            range(line.training.plan.epochs), total=line.training.plan.epochs, doing=f"train {line.name}"
         )
         next(progress, None)
 
@@ -104,7 +109,8 @@ def take_snapshot(line: Line, services: Services) -> Snapshot:
         if is_normal_batch(line, batch_id):
             validate_batch(line, batch_id, services)
     rows = image_rows.normal_images(services.engine, line.name, patterns)
-    read = list(read_images(rows, line.model, services, doing=f"read {line.name}"))
+    model = _settled(line, rows)
+    read = list(read_images(rows, model, services, doing=f"read {line.name}"))
     good = [image for image in read if image.pixels is not None]
     for image in read:
         if image.pixels is None:
@@ -119,7 +125,14 @@ def take_snapshot(line: Line, services: Services) -> Snapshot:
         )
     members = [(row["image_id"], row["name"]) for row in (image.row for image in good)]
     sha256 = hashlib.sha256(json.dumps(sorted(members)).encode()).hexdigest()
-    return Snapshot(tuple(image.row for image in good), stack(good, line.model), sha256)
+    return Snapshot(tuple(image.row for image in good), stack(good, model), model, sha256)
+
+
+def _settled(line: Line, rows: Sequence[sa.RowMapping]) -> AutoencoderSettings:
+    if not rows:
+        return line.model
+    height, width = (int(np.median([row[name] for row in rows])) for name in ("height_px", "width_px"))
+    return with_tiles(line.model, delivered_px=(height, width))
 
 
 def _log_inputs(run: tracking.TrackingRun, line: Line, snapshot: Snapshot, *, note: str, services: Services) -> None:
@@ -150,12 +163,21 @@ def _log_inputs(run: tracking.TrackingRun, line: Line, snapshot: Snapshot, *, no
 
 def _log_outcome(run: tracking.TrackingRun, line: Line, snapshot: Snapshot, model: FittedModel) -> None:
     run.log_metrics(_figures(model))
+    if model.fit.suspects:
+        suspects = [snapshot.rows[position] for position in model.fit.suspects]
+        run.log_text("".join(f"{row['batch_id']}/{row['name']}\n" for row in suspects), "suspects.txt")
+        log.warning(
+            "normal_images_suspected",
+            line=line.name,
+            names=[row["name"] for row in suspects],
+            advice="they look unlike all others called normal and were not learnt from: look at them",
+        )
     held_out = snapshot.pixels[list(model.split.calibration[:NUM_EXAMPLES])]
-    damaged = with_defects(held_out, seed=line.training.seed)
+    damaged = with_defects(held_out, seed=line.training.seed).images
     for pixels, name in ((held_out, "normal"), (damaged, "synthetic-defects")):
         scored = model.scorer.score(pixels)
         sheet = pictures.contact_sheet(
-            to_floats(pixels), scored.reconstructions, scored.maps, scored.scores, threshold=model.threshold.value
+            scored.shown, scored.reconstructions, scored.maps, scored.scores, threshold=model.threshold.value
         )
         run.log_figure(sheet, f"contact-sheet-{name}.png")
 
@@ -228,7 +250,7 @@ def _store(scorer: Scorer, services: Services, *, lineage: dict[str, str]) -> st
 
 
 def _figures(model: FittedModel) -> dict[str, float]:
-    fitted, threshold = model.fitted, model.threshold
+    fitted, threshold = model.fit.fitted, model.threshold
     return {
         "synthetic_auroc": model.synthetic_auroc,
         "threshold": threshold.value,
@@ -238,7 +260,9 @@ def _figures(model: FittedModel) -> dict[str, float]:
         "validation_loss": fitted.validation_loss,
         "epochs": fitted.epochs,
         "best_epoch": fitted.best_epoch,
-        "train_seconds": fitted.train_seconds,
+        "train_seconds": model.train_seconds,
+        "num_suspects": len(model.fit.suspects),
+        **{f"merit_of_{view}": merit for view, merit in model.fit.merits.items()},
         "images_per_second": fitted.images_per_second,
     }
 

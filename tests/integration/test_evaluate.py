@@ -15,12 +15,14 @@ from tests.conftest import png, washer
 KNOBS = """
 target_false_alarm_rate = 0.1
 [model]
-height_px = 48
-width_px = 48
+height_px = 24
+width_px = 24
+detail = 2
 filters = [8, 16]
 code_size = 12
 [training]
-epochs = 15
+effort = "quick"
+epochs = 6
 learning_rate = 5e-3
 """
 

@@ -32,6 +32,10 @@ def test_a_line_without_a_knob_has_every_default() -> None:
         ({"target_false_alarm_rate": 0}, "lines.cells.target_false_alarm_rate"),
         ({"training": {"seed": -1}}, "lines.cells.training.seed"),
         ({"validation": {"max_quarantined_share": 2}}, "received 2"),
+        (
+            {"model": {"detail": 3, "width_px": 40, "filters": [4, 4]}},
+            r"192 × 120 px, expected multiples of 16.*\[2, 4",
+        ),
         ({"model": {"height_px": 65}}, r"lines.cells.model: layer 'decoder_1' restores a height"),
         ({"colour": "red"}, "lines.cells.colour"),
     ],

@@ -3,7 +3,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cae_pipeline.core.scoring import anomaly_maps, fit_profile, reconstruction_error, regions, scores
+from cae_pipeline.core.images import Floats
+from cae_pipeline.core.line import View
+from cae_pipeline.core.scoring import (
+    fit_profile,
+    fuse,
+    intensity_error,
+    regions,
+    resized,
+    scores,
+    structure_error,
+    texture_error,
+    view_maps,
+)
 from cae_pipeline.errors import NonFiniteScoreError
 
 
@@ -15,23 +27,73 @@ def test_a_score_that_is_not_finite_is_an_error_and_never_normal(broken: float) 
         scores(maps)
 
 
-def test_an_error_that_is_usual_at_its_place_does_not_count() -> None:
+def test_what_is_not_finite_in_one_view_is_not_finite_in_the_map() -> None:
+    errors = np.random.default_rng(0).random((4, 8, 8)).astype(np.float32)
+    profile = fit_profile("texture", errors)
+    errors[2, 1, 1] = np.nan
+    maps = {"texture": view_maps("texture", errors, profile, size_px=(8, 8)), "defect": np.ones((4, 8, 8), np.float32)}
+    with pytest.raises(NonFiniteScoreError):
+        scores(fuse(maps, {"texture": 0.5, "defect": 0.5}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("view", ["intensity", "structure", "texture"])
+def test_an_error_that_is_usual_at_its_place_does_not_count(view: View) -> None:
     random = np.random.default_rng(0)
     usual = np.zeros((16, 16), np.float32)
     usual[:, 8] = 0.5
-    errors = (usual + random.normal(0, 0.01, (40, 16, 16))).astype(np.float32)
-    profile = fit_profile(errors[:20])
-    same = scores(anomaly_maps(errors[20:], profile))
-    moved = errors[20:].copy()
+    errors = (usual + random.normal(0, 0.01, (400, 16, 16))).astype(np.float32)
+    profile = fit_profile(view, errors[:200])
+    same = scores(view_maps(view, errors[200:], profile, size_px=(16, 16)))
+    moved = errors[200:].copy()
     moved[:, 2:6, 2:6] += 0.5
-    assert scores(anomaly_maps(moved, profile)).min() > 3 * same.max()
+    assert scores(view_maps(view, moved, profile, size_px=(16, 16))).min() > 3 * same.max()
+    assert np.median(same) == pytest.approx(1, abs=0.1)  # the worst place of a usual normal image is the unit
 
 
-def test_the_error_is_averaged_over_the_channels() -> None:
+def test_few_images_tell_places_apart_less_than_many() -> None:
+    errors = np.zeros((600, 8, 8), np.float32)
+    errors[:, 3, 3] = 1
+    errors += np.random.default_rng(0).normal(0, 0.1, errors.shape).astype(np.float32)
+    few, many = (fit_profile("texture", errors[:count]).mean for count in (8, 600))
+    assert many[3, 3] > 0.9
+    assert few[3, 3] < 0.2
+
+
+def test_no_view_drowns_the_others_however_far_it_leaps() -> None:
+    calm, leap = np.ones((1, 4, 4), np.float32), np.full((1, 4, 4), 1e6, np.float32)
+    fused = fuse({"texture": calm, "defect": leap}, {"texture": 0.9, "defect": 0.1})
+    assert fused.max() < 10
+    alone = fuse({"texture": calm}, {"texture": 0.2, "defect": 0.8})
+    np.testing.assert_allclose(alone, calm, rtol=1e-6)
+
+
+def test_the_intensity_error_is_averaged_over_the_channels() -> None:
     images = np.zeros((1, 2, 2, 3), np.float32)
     rebuilt = images.copy()
     rebuilt[0, 0, 0] = (0.3, 0.0, 0.6)
-    assert reconstruction_error(images, rebuilt)[0, 0, 0] == pytest.approx(0.3)
+    assert intensity_error(images, rebuilt)[0, 0, 0] == pytest.approx(0.3)
+
+
+def test_a_missing_edge_is_a_structure_error_and_another_brightness_is_none() -> None:
+    image = np.full((1, 16, 16, 1), 0.2, np.float32)
+    image[:, :, 8:] = 0.8
+    brighter = image + np.float32(0.1)
+    flat = np.full_like(image, 0.5)
+    assert structure_error(image, brighter).max() == pytest.approx(0, abs=1e-5)
+    assert structure_error(image, flat)[0, 8, 8] > 0.8
+    assert structure_error(image, flat)[0, 8, 1] < 0.1
+
+
+def test_the_texture_error_is_the_root_mean_square_over_the_features() -> None:
+    residual = np.zeros((1, 2, 2, 2), np.float32)
+    residual[0, 1, 0] = (3.0, 4.0)
+    assert texture_error(residual)[0, 1, 0] == pytest.approx(np.sqrt(12.5))
+
+
+def test_a_map_is_enlarged_between_the_centres_of_its_cells() -> None:
+    cells: Floats = np.array([[[0.0, 4.0]]], np.float32)
+    np.testing.assert_allclose(resized(cells, (1, 4))[0, 0], [0, 1, 3, 4])
+    assert resized(cells, (3, 6)).shape == (1, 3, 6)
 
 
 def test_a_region_reaches_out_around_its_peak_and_is_scaled_to_the_delivered_image() -> None:

@@ -1,0 +1,130 @@
+"""A small network that tells the residual of a defect from the residual of a normal place.
+
+It never sees the image, only what the linear autoencoder could not rebuild, in units of what is
+usual at that place: what it learns about synthetic defects holds for others too.
+
+Source:
+    A discriminator on what a reconstruction missed, trained on synthetic defects: Zavrtanik et al.,
+    "DRAEM", ICCV 2021 (0.98 image AUROC on MVTec AD), there on image and reconstruction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cae_pipeline.core.images import Floats
+
+WIDTH = 64
+DEFECTIVE_SHARE, CLEAN_SHARE = 0.12, 0.01
+"""Damaged share of a cell from which it is a defect, below which it is normal; between, it teaches nothing."""
+MINIBATCH_SIZE = 16
+LEARNING_RATE = 2e-3
+WEIGHT_DECAY = 1e-3
+PATIENCE = 3
+CONSTANT_SHARE = 0.02
+"""Of the spread over the whole image, added to that of each place: a place that never errs is not sharper."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Residuals with what is true of them.
+
+    Attributes:
+        inputs: As `discriminator_inputs` gives them, shape `(n, h, w, f + 1)`.
+        damaged_share: Of each cell, in [0, 1], shape `(n, h, w)`.
+    """
+
+    inputs: Floats
+    damaged_share: Floats
+
+    @classmethod
+    def of(cls, residuals: Floats, spread: Floats, damaged_share: Floats) -> Examples:
+        """Bring residuals into units of what is usual."""
+        return cls(discriminator_inputs(residuals, spread), damaged_share)
+
+
+def residual_spread(residuals: Floats, *, prior_images: float) -> Floats:
+    """Learn the usual size of each residual from held-out normal images.
+
+    Args:
+        residuals: Shape `(n, h, w, f)`.
+        prior_images: As many as the statistics of the whole image count.
+
+    Returns:
+        Shape `(h, w, f)`, float32, > 0.
+    """
+    prior = prior_images / (prior_images + len(residuals))
+    squares = residuals**2
+    whole = squares.mean(axis=(0, 1, 2))
+    place = (1 - prior) * squares.mean(axis=0) + prior * whole
+    spread: Floats = (np.sqrt(place) + CONSTANT_SHARE * np.sqrt(whole) + 1e-6).astype(np.float32)
+    return spread
+
+
+def discriminator_inputs(residuals: Floats, spread: Floats) -> Floats:
+    """Residuals in units of what is usual, and how large they are together.
+
+    Args:
+        residuals: Shape `(n, h, w, f)`.
+        spread: Shape `(h, w, f)`.
+
+    Returns:
+        Shape `(n, h, w, f + 1)`, float32.
+    """
+    relative = residuals / spread
+    size = np.log((relative**2).mean(axis=3, keepdims=True) + 0.01)
+    return np.concatenate([relative, size], axis=3).astype(np.float32)
+
+
+def build_discriminator(num_inputs: int, *, seed: int) -> keras.Model:
+    """Build the untrained network: from `(n, h, w, num_inputs)` to logits `(n, h, w, 1)`."""
+    seeds = keras.random.SeedGenerator(seed)
+
+    def layer(filters: int, kernel_size: int, name: str, activation: str | None = "relu") -> keras.layers.Layer:
+        initial = keras.initializers.GlorotUniform(seeds)
+        return keras.layers.Conv2D(
+            filters, kernel_size, padding="same", activation=activation, kernel_initializer=initial, name=name
+        )
+
+    residual = keras.Input((None, None, num_inputs), name="residual")
+    mixed = layer(WIDTH, 1, "mix")(residual)
+    return keras.Model(residual, layer(1, 1, "logit", None)(layer(WIDTH, 3, "neighbours")(mixed)), name="discriminator")
+
+
+def fit_discriminator(train: Examples, held_out: Examples, *, epochs: int, seed: int) -> keras.Model:
+    """Train until the loss on held-out synthetic defects stops falling."""
+    keras.utils.set_random_seed(seed)
+    network = build_discriminator(train.inputs.shape[3], seed=seed)
+    size = min(MINIBATCH_SIZE, len(train.inputs))
+    steps = epochs * (len(train.inputs) // size)
+    network.compile(
+        optimizer=keras.optimizers.AdamW(
+            keras.optimizers.schedules.CosineDecay(LEARNING_RATE, max(steps, 1)), weight_decay=WEIGHT_DECAY
+        ),
+        loss=keras.losses.BinaryFocalCrossentropy(from_logits=True, gamma=1.0),
+        jit_compile=True,
+    )
+    stopping = keras.callbacks.EarlyStopping("val_loss", patience=PATIENCE, restore_best_weights=True)
+    network.fit(
+        _minibatches(train, size, seed=seed),
+        validation_data=_minibatches(held_out, min(size, len(held_out.inputs)), seed=None),
+        epochs=epochs,
+        callbacks=[stopping],
+        shuffle=False,  # the minibatches are shuffled already
+        verbose=0,
+    )
+    return network
+
+
+def _minibatches(examples: Examples, size: int, *, seed: int | None) -> tf.data.Dataset:
+    share = examples.damaged_share[..., None]
+    labels = (share > DEFECTIVE_SHARE).astype(np.float32)
+    weights = ((share > DEFECTIVE_SHARE) | (share < CLEAN_SHARE)).astype(np.float32)
+    data = tf.data.Dataset.from_tensor_slices((examples.inputs, labels, weights))
+    if seed is not None:
+        data = data.shuffle(len(share), seed=seed, reshuffle_each_iteration=True)
+    return data.batch(size, drop_remainder=True).prefetch(2)
