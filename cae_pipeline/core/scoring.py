@@ -150,7 +150,9 @@ def view_maps(view: View, errors: Floats, profile: ViewProfile, *, size_px: tupl
 def fuse(maps: Mapping[View, Floats], weights: Mapping[View, float]) -> Floats:
     """Make one anomaly map of several views: their geometric mean, by weight.
 
-    In the mean of logarithms no view drowns the others, however far it leaps.
+    In the mean of logarithms no view drowns the others, however far it leaps. The worst place of the
+    map is then set to the same mean of the views' own worst places: two views that see one defect a
+    little apart count as much as two that see it at one place.
 
     Args:
         maps: In the common unit, each of shape `(n, h, w)`, ≥ 0.
@@ -166,7 +168,8 @@ def fuse(maps: Mapping[View, Floats], weights: Mapping[View, float]) -> Floats:
     total = sum(weights[view] for view in maps)
     logarithms = [np.log1p(errors) * np.float32(weights[view] / total) for view, errors in maps.items()]
     fused: Floats = np.expm1(np.sum(logarithms, axis=0))
-    return fused
+    worst = np.expm1(np.sum([_worst(logarithm) for logarithm in logarithms], axis=0))
+    return fused * (worst / np.maximum(_worst(fused), np.float32(1e-9)))
 
 
 def resized(maps: Floats, size_px: tuple[int, ...]) -> Floats:
@@ -236,6 +239,11 @@ def regions(anomaly_map: Floats, *, threshold: float, delivered_px: tuple[int, i
                 )
             )
     return tuple(sorted(found, key=lambda region: -region.peak))
+
+
+def _worst(maps: Floats) -> Floats:
+    worst: Floats = maps.max(axis=(1, 2), keepdims=True)
+    return worst
 
 
 def _excess(view: View, errors: Floats, profile: ViewProfile) -> Floats:

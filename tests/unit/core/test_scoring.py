@@ -109,3 +109,11 @@ def test_a_region_reaches_out_around_its_peak_and_is_scaled_to_the_delivered_ima
 
 def test_an_image_below_the_threshold_has_no_regions() -> None:
     assert regions(np.full((8, 8), 9.9, np.float32), threshold=10, delivered_px=(8, 8)) == ()
+
+
+def test_two_views_that_see_a_defect_a_little_apart_count_as_at_one_place() -> None:
+    one, other = np.zeros((2, 1, 8, 8), np.float32)
+    one[0, 2, 2] = other[0, 2, 3] = 3
+    apart = fuse({"texture": one, "defect": other}, {"texture": 0.5, "defect": 0.5})
+    assert apart.max() == pytest.approx(3, rel=1e-5)
+    assert fuse({"texture": one}, {"texture": 1.0}).max() == pytest.approx(3, rel=1e-5)
