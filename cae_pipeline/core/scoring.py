@@ -169,7 +169,8 @@ def fuse(maps: Mapping[View, Floats], weights: Mapping[View, float]) -> Floats:
     logarithms = [np.log1p(errors) * np.float32(weights[view] / total) for view, errors in maps.items()]
     fused: Floats = np.expm1(np.sum(logarithms, axis=0))
     worst = np.expm1(np.sum([_worst(logarithm) for logarithm in logarithms], axis=0))
-    return fused * (worst / np.maximum(_worst(fused), np.float32(1e-9)))
+    scaled: Floats = fused * (worst / np.maximum(_worst(fused), np.float32(1e-9)))
+    return scaled
 
 
 def resized(maps: Floats, size_px: tuple[int, ...]) -> Floats:
