@@ -53,7 +53,7 @@ class LinearAutoencoder:
 
     def residual(self, features: Floats) -> Floats:
         """What is left of features, shape `(n, h, w, f)`, when their reconstruction is taken away."""
-        centred = features.reshape(len(features), -1) - self.mean
+        centred = features.reshape(len(features), len(self.mean)) - self.mean
         code = (centred @ self.directions.T) * self.gains
         return np.asarray(centred - code @ self.directions, np.float32).reshape(features.shape)
 

@@ -46,7 +46,7 @@ def deliver(landing: Path) -> tuple[list[str], list[str], dict[str, float]]:
     old: list[str] = []
     labels: dict[str, float] = {}
     for line, kind in LINES.items():
-        cells = list(_cells(kind))
+        cells = list(read_cells(kind))
         labels |= {hashlib.sha256(cell.content).hexdigest(): cell.probability for cell in cells}
         for batch_id, members in _batches(line, kind, cells).items():
             folder = landing / line / batch_id
@@ -58,7 +58,8 @@ def deliver(landing: Path) -> tuple[list[str], list[str], dict[str, float]]:
     return new, old, labels
 
 
-def _cells(kind: str) -> Iterator[Cell]:
+def read_cells(kind: str) -> Iterator[Cell]:
+    """Read the cells of one kind, mono or poly."""
     data = files("elpv_dataset") / "data"
     rows = csv.reader((data / "labels.csv").read_text().splitlines(), delimiter=" ", skipinitialspace=True)
     for row in rows:
