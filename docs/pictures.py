@@ -36,8 +36,8 @@ def main() -> None:
     """Train on 300 gear wheels and show three broken ones with their maps."""
     line = Line(
         "gears",
-        model=AutoencoderSettings(height_px=SIDE_PX, width_px=SIDE_PX, code_size=32),
-        training=TrainingSettings(epochs=40),
+        model=AutoencoderSettings(height_px=SIDE_PX // 2, width_px=SIDE_PX // 2, detail=2, code_size=32),
+        training=TrainingSettings(effort="quick"),
     )
     normal = np.stack([gear(seed) for seed in range(300)])
     model = fit_model(normal, [str(seed) for seed in range(300)], line, on_epoch=lambda epoch, metrics: None)

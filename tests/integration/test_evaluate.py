@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from cae_pipeline.cli import app
 from cae_pipeline.errors import CaeError
+from cae_pipeline.steps.benchmark import run_benchmark
 from cae_pipeline.steps.image_set import find_image_set
 from tests.conftest import png, washer
 
@@ -90,6 +91,39 @@ def test_a_small_set_gets_the_lowest_rate_it_can_promise(folder: Path, tmp_path:
     figures = json.loads(done.stdout[done.stdout.index("{\n") :])
     assert figures["chosen"]["threshold"]["target_false_alarm_rate"] == pytest.approx(1 / 11)
     assert figures["image_auroc"] > 0.7
+
+
+def test_a_benchmark_writes_one_table_with_floors_spread_and_ablation(
+    folder: Path, tmp_path: Path, workspace: Path
+) -> None:
+    (tmp_path / "knobs.toml").write_text(KNOBS.replace("epochs = 6", "epochs = 2"))
+    out = tmp_path / "quality.json"
+    options = ["--config", str(tmp_path / "knobs.toml"), "--ablation", "--contamination", "0.05", "--out", str(out)]
+    done = CliRunner().invoke(app, ["benchmark", str(folder), "--seeds", "0,1", *options])
+    assert done.exit_code == 0, done.output
+    row = json.loads(out.read_text())["sets"]["washers"]
+    assert [run["seed"] for run in row["runs"]] == [0, 1]
+    scores = [run["image_auroc"] for run in row["runs"]]
+    assert row["mean"]["image_auroc"] == pytest.approx(sum(scores) / 2)
+    assert row["spread"]["image_auroc"] == pytest.approx(abs(scores[0] - scores[1]))
+    assert 0.5 < row["floors"]["z_blur_max"] <= 1
+    for run in row["runs"]:
+        assert len(run["hidden"]) == 4
+        assert run["num_train"] == 84
+        assert set(run["ablation"]["alone"]) == set(run["ablation"]["without"]) == set(run["chosen"]["weights"])
+        assert sum(run["chosen"]["weights"].values()) == pytest.approx(1)
+    table = out.with_suffix(".md").read_text()
+    assert "| washers | 84 | 30 + 26 |" in table
+    assert "| without texture |" in table
+    assert table.strip() in done.output
+
+
+def test_an_evaluation_that_fails_stops_the_benchmark_and_says_why(
+    folder: Path, tmp_path: Path, workspace: Path
+) -> None:
+    (tmp_path / "knobs.toml").write_text("[model]\ndetail = 3\n")
+    with pytest.raises(CaeError, match=r"seed 0 ended with exit code 3: .*multiples of 16"):
+        run_benchmark([folder], seeds=[0], options=["--config", str(tmp_path / "knobs.toml")])
 
 
 def test_a_folder_of_another_layout_says_what_is_missing(tmp_path: Path) -> None:
