@@ -87,8 +87,7 @@ def fit_scorer(
 
     Args:
         images: Shape `(n, *model.read_px, c)`, uint8.
-        split: Positions to learn from, and those that decide when to stop and what is usual; calibration is
-            not looked at.
+        split: Positions to learn from, and to stop by; calibration is not looked at.
         model: The networks.
         training: Effort, seed, turns.
         on_epoch: Told about every epoch of the autoencoder.
@@ -99,7 +98,7 @@ def fit_scorer(
     """
     chosen = np.array([*split.train, *split.validation])
     tiles = cut(images[chosen], model)
-    origins = np.repeat(np.arange(len(chosen)), len(tiles) // len(chosen))
+    origins = np.arange(len(chosen)).repeat(len(tiles) // len(chosen))
     learns = origins < len(split.train)
     encoder = fit_encoder(model, even_gain(to_floats(tiles[learns][:MAX_IMAGES_FOR_FILTERS])), seed=training.seed)
     maker = _Maker(tiles, origins, model, compiled(encoder))
@@ -109,9 +108,10 @@ def fit_scorer(
     lessons = maker.damaged(np.flatnonzero(learns & usable), count=training.plan.damaged_images, seed=training.seed)
     exam = maker.damaged(np.flatnonzero(~learns), count=MIN_EXAM, seed=training.seed + 1)
 
-    turns = harmless_turns(clean.shown[learns & usable]) if training.turns is None else training.turns
+    seen = _pick(clean, learns & usable)
+    turns = harmless_turns(seen.shown) if training.turns is None else training.turns
     fitted = fit_autoencoder(
-        _pairs([_pick(clean, learns & usable), lessons], turns, seed=training.seed),
+        _pairs([seen, lessons], turns, seed=training.seed),
         _pairs([_pick(clean, ~learns), exam], (), seed=training.seed),
         model=model,
         training=training,
@@ -123,16 +123,9 @@ def fit_scorer(
     normal = scorer.errors(clean.shown[~learns], of_clean[~learns])
     if "texture" in normal:
         # judged without having been seen, every image says what is usual
-        normal["texture"] = scorer.errors(clean.shown[usable], of_clean[usable])["texture"]
-    defective = scorer.errors(exam.shown, of_exam)
-    profiles, merits = _profiles(normal, defective, size_px=(model.height_px, model.width_px))
-    return FittedScorer(
-        replace(scorer, profiles=profiles),
-        fitted,
-        tuple(int(position) for position in chosen[suspected]),
-        turns,
-        merits,
-    )
+        normal["texture"] = scoring.texture_error(of_clean[usable])
+    profiles, merits = _profiles(normal, scorer.errors(exam.shown, of_exam), model)
+    return FittedScorer(replace(scorer, profiles=profiles), fitted, tuple(chosen[suspected].tolist()), turns, merits)
 
 
 @dataclass(frozen=True)
@@ -214,14 +207,14 @@ def _fit_texture(
 
 
 def _profiles(
-    normal: dict[View, Floats], defective: dict[View, Floats], *, size_px: tuple[int, int]
+    normal: dict[View, Floats], defective: dict[View, Floats], model: AutoencoderSettings
 ) -> tuple[dict[View, ViewProfile], dict[View, float]]:
     """Learn what each view says of normal images, and let it count by how well it finds synthetic defects."""
-    profiles, merits = {}, {}
+    profiles, merits, size = {}, {}, (model.height_px, model.width_px)
     for view, errors in normal.items():
         profile = scoring.fit_profile(view, errors)
         worst = [
-            scoring.view_maps(view, some, profile, size_px=size_px).reshape(len(some), -1).max(axis=1)
+            scoring.view_maps(view, some, profile, size_px=size).reshape(len(some), -1).max(axis=1)
             for some in (errors, defective[view])
         ]
         merits[view] = auroc(worst[0].astype(np.float64), worst[1].astype(np.float64))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,25 +74,20 @@ def evaluate_set(
     line = replace(line, model=with_tiles(line.model, delivered_px=delivered_px(images.train, limits)))
     train, unreadable = _read(images.train, line.model, limits, progress)
     line = _affordable(line, len(train))
-    ids = [hashlib.sha256(path.read_bytes()).hexdigest() for path in train]
-    model = fit_model(np.stack(list(train.values())), ids, line, on_epoch=on_epoch)
+    model = fit_model(np.stack(list(train.values())), _digests(train), line, on_epoch=on_epoch)
     started = time.perf_counter()
     test, broken = _read([path for path, _, _ in images.test], line.model, limits, progress)
     pixels = np.stack(list(test.values()))
     scored = model.scorer.score(pixels)
     seconds = time.perf_counter() - started
     rows = [row for row in images.test if row[0] in test]
-    judged = [
-        _judged(row, float(score), anomaly_map, limits)
-        for row, score, anomaly_map in zip(rows, scored.scores, scored.maps, strict=True)
-    ]
+    judged = [_judged(*answer, limits) for answer in zip(rows, scored.scores.tolist(), scored.maps, strict=True)]
     threshold = model.threshold.value
-    kinds = sorted({image.kind for image in judged} - {NORMAL})
     result = {
         "set": images.name,
         "seed": line.training.seed,
         **_figures(judged, threshold),
-        "per_defect_type": {kind: _of_type(kind, judged, threshold) for kind in kinds},
+        "per_defect_type": _by_type(judged, threshold),
         "train_seconds": model.train_seconds,
         "images_per_second": len(test) / seconds,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -102,8 +97,7 @@ def evaluate_set(
         "chosen": _chosen(line, model),
     }
     if ablation:
-        defective = np.array([row[1] != NORMAL for row in rows])
-        result["ablation"] = _ablation(model.scorer, pixels, defective)
+        result["ablation"] = _ablation(model.scorer, pixels, np.array([row[1] != NORMAL for row in rows]))
     log.info("set_evaluated", **{key: result[key] for key in ("set", "seed", "image_auroc", "f1", "false_alarm_rate")})
     return result
 
@@ -121,6 +115,10 @@ def _ablation(scorer: Scorer, pixels: Pixels, defective: NDArray[np.bool_]) -> d
         view: with_views(tuple(other for other in every if other != view)) for view in every if len(every) > 1
     }
     return {"alone": alone, "without": without}
+
+
+def _digests(paths: Iterable[Path]) -> list[str]:
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
 
 
 def _affordable(line: Line, num_normal: int) -> Line:
@@ -155,6 +153,10 @@ def _figures(judged: Sequence[JudgedImage], threshold: float) -> dict[str, Any]:
     maps, masks = [pair[0] for pair in marked], [pair[1] for pair in marked if pair[1] is not None]
     pixels = pixel_figures(maps, masks) if any(mask.any() for mask in masks) else None
     return {**_flat(figures), **(asdict(pixels) if pixels else {})}
+
+
+def _by_type(judged: Sequence[JudgedImage], threshold: float) -> dict[str, Any]:
+    return {kind: _of_type(kind, judged, threshold) for kind in sorted({image.kind for image in judged} - {NORMAL})}
 
 
 def _of_type(kind: str, judged: Sequence[JudgedImage], threshold: float) -> dict[str, Any]:
