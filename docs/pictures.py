@@ -13,10 +13,12 @@ from cae_pipeline.core.line import AutoencoderSettings, Line, TrainingSettings
 from cae_pipeline.steps.fit import fit_model
 
 SIDE_PX = 96
+ENLARGED = 2
+"""The wheels are shown twice as large as they are drawn, so that cells of 16 px are small beside a tooth."""
 
 
 def gear(seed: int, *, defect: bool = False) -> Pixels:
-    """Draw a gear wheel under slightly changing light, shape `(96, 96, 1)`; a defect is a broken tooth or a dent."""
+    """Draw a gear wheel under slightly changing light, shape `(192, 192, 1)`; a defect is a broken tooth or a dent."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[:SIDE_PX, :SIDE_PX] - (SIDE_PX - 1) / 2 + random.normal(0, 0.4, 2)[:, None, None]
     radius, angle = np.hypot(rows, columns), np.arctan2(rows, columns)
@@ -29,14 +31,15 @@ def gear(seed: int, *, defect: bool = False) -> Pixels:
         dent = np.hypot(rows - 22 * np.sin(seed), columns - 22 * np.cos(seed))
         light -= 70 * np.exp(-((dent / 4) ** 2))
     image = 35 + wheel * (light - 35) + random.normal(0, 3, radius.shape)
-    return np.clip(image, 0, 255).astype(np.uint8)[..., None]
+    pixels = np.clip(image, 0, 255).astype(np.uint8)
+    return pixels.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)[..., None]
 
 
 def main() -> None:
     """Train on 300 gear wheels and show three broken ones with their maps."""
     line = Line(
         "gears",
-        model=AutoencoderSettings(height_px=SIDE_PX // 2, width_px=SIDE_PX // 2, detail=2, code_size=32),
+        model=AutoencoderSettings(height_px=48, width_px=48, detail=SIDE_PX * ENLARGED // 48, code_size=32),
         training=TrainingSettings(effort="quick"),
     )
     normal = np.stack([gear(seed) for seed in range(300)])

@@ -27,6 +27,9 @@ MIN_SPREAD_SHARE = 0.02
 """Of the spread of the whole image: a place that never errs must not turn noise into alarms."""
 REGION_SHARE = 0.5
 """A region reaches out to where the map falls below this share of the threshold."""
+PEAK_SHARE = 0.25
+"""Nor does it reach to where the map falls below this share of the region's own peak: a glaring defect
+raises everything around it above the threshold."""
 SIMILARITY_FLOOR = 0.0026
 """Keeps the similarity of two flat places at one; the constant of Xue et al. for gradients in [0, 1]."""
 
@@ -211,7 +214,8 @@ def scores(maps: Floats) -> NDArray[np.float64]:
 def regions(anomaly_map: Floats, *, threshold: float, delivered_px: tuple[int, int]) -> tuple[Region, ...]:
     """Find the connected places that a flagged image is flagged for.
 
-    Each holds a place above the threshold and reaches out to where the map falls below half of it.
+    Each holds a place above the threshold and reaches out to where the map falls below half of it, or below
+    a quarter of the region's own peak.
 
     Args:
         anomaly_map: Shape `(h, w)`, float32.
@@ -225,9 +229,11 @@ def regions(anomaly_map: Floats, *, threshold: float, delivered_px: tuple[int, i
     down, across = delivered_px[0] / anomaly_map.shape[0], delivered_px[1] / anomaly_map.shape[1]
     found = []
     for index, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
-        inside = labels[rows, columns] == index
-        peak = float(anomaly_map[rows, columns][inside].max())
+        whole = labels[rows, columns] == index
+        peak = float(anomaly_map[rows, columns][whole].max())
         if peak > threshold:
+            inside = whole & (anomaly_map[rows, columns] >= PEAK_SHARE * peak)
+            rows, columns = _span(rows, inside.any(axis=1)), _span(columns, inside.any(axis=0))
             top, left = round(rows.start * down), round(columns.start * across)
             found.append(
                 Region(
@@ -240,6 +246,12 @@ def regions(anomaly_map: Floats, *, threshold: float, delivered_px: tuple[int, i
                 )
             )
     return tuple(sorted(found, key=lambda region: -region.peak))
+
+
+def _span(outer: slice, inside: NDArray[np.bool_]) -> slice:
+    """Narrow a slice to where something is."""
+    there = np.flatnonzero(inside)
+    return slice(outer.start + int(there[0]), outer.start + int(there[-1]) + 1)
 
 
 def _worst(maps: Floats) -> Floats:
