@@ -228,23 +228,24 @@ def regions(anomaly_map: Floats, *, threshold: float, delivered_px: tuple[int, i
     labels, _ = ndimage.label(anomaly_map > REGION_SHARE * threshold, structure=np.ones((3, 3)))
     down, across = delivered_px[0] / anomaly_map.shape[0], delivered_px[1] / anomaly_map.shape[1]
     found = []
-    for index, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
-        whole = labels[rows, columns] == index
-        peak = float(anomaly_map[rows, columns][whole].max())
-        if peak > threshold:
-            inside = whole & (anomaly_map[rows, columns] >= PEAK_SHARE * peak)
-            rows, columns = _span(rows, inside.any(axis=1)), _span(columns, inside.any(axis=0))
-            top, left = round(rows.start * down), round(columns.start * across)
-            found.append(
-                Region(
-                    x_px=left,
-                    y_px=top,
-                    width_px=round(columns.stop * across) - left,
-                    height_px=round(rows.stop * down) - top,
-                    area_px=round(int(inside.sum()) * down * across),
-                    peak=peak,
-                )
+    for index, box in enumerate(ndimage.find_objects(labels), start=1):
+        whole = labels[box] == index
+        peak = float(anomaly_map[box][whole].max())
+        if peak <= threshold:
+            continue
+        inside = whole & (anomaly_map[box] >= PEAK_SHARE * peak)
+        rows, columns = _span(box[0], inside.any(axis=1)), _span(box[1], inside.any(axis=0))
+        top, left = round(rows.start * down), round(columns.start * across)
+        found.append(
+            Region(
+                x_px=left,
+                y_px=top,
+                width_px=round(columns.stop * across) - left,
+                height_px=round(rows.stop * down) - top,
+                area_px=round(int(inside.sum()) * down * across),
+                peak=peak,
             )
+        )
     return tuple(sorted(found, key=lambda region: -region.peak))
 
 

@@ -113,14 +113,15 @@ def held_out_residuals(
     Args:
         features: Of normal images, shape `(n, h, w, f)`.
         folds: Of each, shape `(n,)`.
-        others: Features of altered copies with the folds of their originals.
+        others: Features of altered copies with the folds of their originals; overwritten by their residuals.
         usable: Which of the normal images autoencoders are fitted to, shape `(n,)`.
 
     Returns:
         The residuals of `features`, then of each of `others`.
     """
     pairs = [(features, folds), *others]
-    residuals = [np.empty_like(array) for array, _ in pairs]
+    # every altered copy is read once, so that its residual can take its place
+    residuals = [np.empty_like(features), *(array for array, _ in others)]
     for fold in range(NUM_FOLDS):
         if not any((held == fold).any() for _, held in pairs):
             continue

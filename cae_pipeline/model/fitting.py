@@ -180,12 +180,21 @@ def _fit_texture(
     usable: NDArray[np.bool_],
     training: TrainingSettings,
 ) -> tuple[TextureModel, Floats, Floats]:
-    """Fit plane and discriminators; also gives the held-out residuals of the clean tiles and of the exam."""
+    """Fit plane and discriminators; also gives the held-out residuals of the clean tiles and of the exam.
+
+    The features of the tiles are used up.
+    """
     clean, lessons, exam = tiles
     scale = _scale(clean.features[usable])
-    scaled = [part.features / scale for part in tiles]
-    others = [(scaled[1], folds_of(lessons.origins)), (scaled[2], folds_of(exam.origins))]
-    of_clean, of_lessons, of_exam = held_out_residuals(scaled[0], folds_of(clean.origins), others, usable=usable)
+    for part in tiles:
+        # in place: these are the largest arrays of a training, and nobody needs them in other units
+        np.divide(part.features, scale, out=part.features)
+    of_clean, of_lessons, of_exam = held_out_residuals(
+        clean.features,
+        folds_of(clean.origins),
+        [(lessons.features, folds_of(lessons.origins)), (exam.features, folds_of(exam.origins))],
+        usable=usable,
+    )
     spread = residual_spread(of_clean[learns & usable], prior_images=PRIOR_IMAGES)
     taught = Examples.of(
         np.concatenate([of_clean[learns & usable], of_lessons]),
@@ -202,7 +211,7 @@ def _fit_texture(
         fit_discriminator(taught, asked, epochs=plan.discriminator_epochs, seed=training.seed * 1_009 + number)
         for number in range(plan.discriminators)
     )
-    plane = fit_linear_autoencoder(scaled[0][usable][:MAX_IMAGES])
+    plane = fit_linear_autoencoder(clean.features[usable][:MAX_IMAGES])
     return TextureModel(encoder, scale, plane, spread, discriminators), of_clean, of_exam
 
 

@@ -121,8 +121,8 @@ def test_a_benchmark_writes_one_table_with_floors_spread_and_ablation(
 def test_an_evaluation_that_fails_stops_the_benchmark_and_says_why(
     folder: Path, tmp_path: Path, workspace: Path
 ) -> None:
-    (tmp_path / "knobs.toml").write_text("[model]\ndetail = 3\n")
-    with pytest.raises(CaeError, match=r"seed 0 ended with exit code 3: .*multiples of 16"):
+    (tmp_path / "knobs.toml").write_text("[model]\nheight_px = 65\n")
+    with pytest.raises(CaeError, match=r"seed 0 ended with exit code 3: .*decoder_1"):
         run_benchmark([folder], seeds=[0], options=["--config", str(tmp_path / "knobs.toml")])
 
 

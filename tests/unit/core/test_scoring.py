@@ -117,3 +117,10 @@ def test_two_views_that_see_a_defect_a_little_apart_count_as_at_one_place() -> N
     apart = fuse({"texture": one, "defect": other}, {"texture": 0.5, "defect": 0.5})
     assert apart.max() == pytest.approx(3, rel=1e-5)
     assert fuse({"texture": one}, {"texture": 1.0}).max() == pytest.approx(3, rel=1e-5)
+
+
+def test_a_glaring_defect_does_not_make_its_whole_surroundings_a_region() -> None:
+    anomaly_map = np.full((20, 20), 8, np.float32)  # all of it above half the threshold
+    anomaly_map[4:6, 9:12] = 100
+    [region] = regions(anomaly_map, threshold=10, delivered_px=(20, 20))
+    assert (region.x_px, region.y_px, region.width_px, region.height_px) == (9, 4, 3, 2)

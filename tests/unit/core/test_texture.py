@@ -51,7 +51,7 @@ def test_an_image_is_judged_by_an_autoencoder_that_never_saw_it() -> None:
 def test_a_copy_is_judged_in_the_fold_of_its_original() -> None:
     features = _on_a_plane(30, seed=1)
     folds = folds_of(np.arange(30))
-    one, copy = held_out_residuals(features, folds, [(features[4:9], folds[4:9])], usable=np.ones(30, bool))
+    one, copy = held_out_residuals(features, folds, [(features[4:9].copy(), folds[4:9])], usable=np.ones(30, bool))
     np.testing.assert_allclose(copy, one[4:9], atol=1e-5)
 
 
