@@ -12,6 +12,8 @@ from cae_pipeline.orchestration import RETRAINING_WANTED, TASK_DEFAULTS, run_cae
 
 LATE = timedelta(hours=6)
 
+EFFORT = "How much time the training may take; empty: as the line's settings say"
+
 
 @dag(
     schedule=AssetOrTimeSchedule(
@@ -25,6 +27,7 @@ LATE = timedelta(hours=6)
         "mode": Param("full", enum=["full", "refresh"], description="refresh starts from the champion's weights"),
         "epochs": Param(None, type=["null", "integer"], minimum=1, description="Empty: as the line's settings say"),
         "seed": Param(None, type=["null", "integer"], minimum=0, description="Empty: as the line's settings say"),
+        "effort": Param(None, type=["null", "string"], enum=[None, "quick", "normal", "thorough"], description=EFFORT),
         "note": Param(None, type=["null", "string"], format="multiline", description="What MLflow should remember"),
     },
     tags=["cae"],
@@ -44,9 +47,9 @@ def train_model():
     @task(map_index_template="{{ label }}", max_active_tis_per_dagrun=1)
     def train(line, params=None):
         get_current_context()["label"] = line
-        numbers = [f"--{name}={params[name]}" for name in ("epochs", "seed") if params[name] is not None]
+        said = [f"--{name}={params[name]}" for name in ("epochs", "seed", "effort") if params[name] is not None]
         refresh = ["--refresh"] if params["mode"] == "refresh" else []
-        done = run_cae("train", line, "--no-promote", f"--note={params['note'] or ''}", *numbers, *refresh)
+        done = run_cae("train", line, "--no-promote", f"--note={params['note'] or ''}", *said, *refresh)
         return {"line": line, "model_version": done["model_version"]}
 
     @task(map_index_template="{{ label }}")
