@@ -16,6 +16,7 @@ from cae_pipeline.core.line import Line
 from cae_pipeline.core.promotion import Decision, GateFigures, decide
 from cae_pipeline.errors import ArtefactError, NoChampionError, NonFiniteScoreError
 from cae_pipeline.model.corruption import with_defects
+from cae_pipeline.model.scorer import Scorer
 from cae_pipeline.steps.load import load_model
 from cae_pipeline.steps.read import read_images, stack
 from cae_pipeline.steps.services import Services
@@ -37,13 +38,13 @@ def promote_challenger(line: Line, model_version: str, services: Services) -> De
     champion = _champion(line, services)
     if champion is not None and champion.model_version == challenger.model_version:
         return Decision(True, ("ok: it is the champion already",))
-    pixels = _calibration_images(line, challenger, services)
+    scorer = load_model(challenger, services)
+    yardstick = _yardstick(champion, scorer, services) if champion else None
+    pixels = _calibration_images(line, challenger, scorer, services)
     seed = line.training.seed
     decision = decide(
-        _figures(challenger, pixels, seed, services),
-        _figures(champion, pixels, seed, services)
-        if champion and _comparable(champion, challenger, services)
-        else None,
+        _figures(scorer, challenger.threshold, pixels, seed),
+        _figures(yardstick, champion.threshold, pixels, seed) if champion and yardstick else None,
     )
     models.record_decision(services.engine, challenger, champion, decision, stamp=(services.author, services.clock()))
     _mirror(line, challenger, decision, services)
@@ -64,33 +65,31 @@ def _champion(line: Line, services: Services) -> ModelVersion | None:
         return None
 
 
-def _calibration_images(line: Line, challenger: ModelVersion, services: Services) -> Pixels:
+def _calibration_images(line: Line, challenger: ModelVersion, scorer: Scorer, services: Services) -> Pixels:
     members = models.snapshot_members(services.engine, challenger.model_version, part="calibration")
     rows = image_rows.accepted_images(services.engine, sorted({batch_key for batch_key, _ in members}))
     chosen = [row for row in rows if (row["batch_key"], row["name"]) in members]
-    model = load_model(challenger, services).settings
-    return stack(list(read_images(chosen, model, services, doing=f"gate {line.name}")), model)
+    return stack(list(read_images(chosen, scorer.settings, services, doing=f"gate {line.name}")), scorer.settings)
 
 
-def _comparable(champion: ModelVersion, challenger: ModelVersion, services: Services) -> bool:
+def _yardstick(champion: ModelVersion, challenger: Scorer, services: Services) -> Scorer | None:
     """A champion of another image size cannot judge these pixels, one whose files are broken nothing."""
     try:
-        then = load_model(champion, services).settings
+        scorer = load_model(champion, services)
     except ArtefactError as error:
         log.warning("champion_unreadable", model_version=champion.model_version, problem=str(error))
-        return False
-    now = load_model(challenger, services).settings
-    return (then.read_px, then.channels) == (now.read_px, now.channels)
+        return None
+    then, now = scorer.settings, challenger.settings
+    return scorer if (then.read_px, then.channels) == (now.read_px, now.channels) else None
 
 
-def _figures(version: ModelVersion, pixels: Pixels, seed: int, services: Services) -> GateFigures:
-    scorer = load_model(version, services)
+def _figures(scorer: Scorer, threshold: float, pixels: Pixels, seed: int) -> GateFigures:
     try:
         normal = scorer.score(pixels).scores
         damaged = scorer.score(with_defects(pixels, seed=seed).images).scores
     except NonFiniteScoreError:
-        return GateFigures(math.nan, version.threshold, math.nan)
-    return GateFigures(auroc(normal, damaged), version.threshold, float(normal.std()))
+        return GateFigures(math.nan, threshold, math.nan)
+    return GateFigures(auroc(normal, damaged), threshold, float(normal.std()))
 
 
 def _mirror(line: Line, challenger: ModelVersion, decision: Decision, services: Services) -> None:
