@@ -318,6 +318,18 @@ def test_the_gate_judges_on_images_the_challenger_has_not_trained_on_whatever_it
     assert looked_at == parts["calibration"]
 
 
+def test_a_champion_whose_files_are_broken_does_not_bar_its_successor(plant: Plant) -> None:
+    champion = models.champion_of(plant.services.engine, "washers")
+    specification = plant.services.model_folder(champion.artefact_sha256) / "specification.json"
+    specification.write_text(specification.read_text() + " ")
+    successor = replace(plant.line, training=replace(plant.line.training, seed=3))
+    version = train_model(successor, plant.services)
+    decision = promote_challenger(successor, version.model_version, plant.services)
+    assert decision.promote, decision.reasons
+    assert not any("(champion" in reason for reason in decision.reasons)
+    assert models.champion_of(plant.services.engine, "washers").model_version == version.model_version
+
+
 def test_a_challenger_that_learnt_nothing_is_refused_and_the_champion_stays(plant: Plant) -> None:
     # only the view of a network that was hardly trained: what it rebuilds is grey, whatever it is shown
     lazy = replace(
