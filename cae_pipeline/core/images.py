@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float32]
+HalfFloats: TypeAlias = NDArray[np.float16]
+"""How a training keeps what it learns from: an eighth of a grey value is fine enough."""
 
 # ITU-R BT.601, the weights of JPEG and of Pillow's convert("L")
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)

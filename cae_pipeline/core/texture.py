@@ -132,17 +132,17 @@ def held_out_residuals(
     return residuals
 
 
-def find_suspects(worst: NDArray[np.float64]) -> NDArray[np.bool_]:
+def find_suspects(errors: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Say which of the images called normal look unlike all others.
 
     Args:
-        worst: Largest held-out error of each, shape `(n,)`, > 0.
+        errors: One held-out error of each, shape `(n,)`, > 0.
 
     Returns:
         Shape `(n,)`, True where the error is far outside, by median and median absolute deviation,
         which a few defective images among them cannot move.
     """
-    logarithm = np.log(np.maximum(worst, 1e-9))
+    logarithm = np.log(np.maximum(errors, 1e-9))
     middle = np.median(logarithm)
     spread = 1.4826 * np.median(np.abs(logarithm - middle)) + 1e-6
     return np.asarray((logarithm - middle) / spread > SUSPECT_SPREADS)

@@ -10,13 +10,15 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from cae_pipeline.core.images import Floats
+from cae_pipeline.core.images import Floats, HalfFloats
+from cae_pipeline.model.minibatches import minibatches
 
 WIDTH = 64
 DEFECTIVE_SHARE, CLEAN_SHARE = 0.12, 0.01
@@ -25,6 +27,8 @@ MINIBATCH_SIZE = 16
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 1e-3
 PATIENCE = 3
+LARGEST = 1_000.0
+"""Residuals beyond this many times the usual are as unusual as any; half precision holds them."""
 CONSTANT_SHARE = 0.02
 """Of the spread over the whole image, added to that of each place: a place that never errs is not sharper."""
 
@@ -34,17 +38,25 @@ class Examples:
     """Residuals with what is true of them.
 
     Attributes:
-        inputs: As `discriminator_inputs` gives them, shape `(n, h, w, f + 1)`.
+        inputs: As `discriminator_inputs` gives them, shape `(n, h, w, f + 1)`, float16.
         damaged_share: Of each cell, in [0, 1], shape `(n, h, w)`.
     """
 
-    inputs: Floats
+    inputs: HalfFloats
     damaged_share: Floats
 
     @classmethod
-    def of(cls, residuals: Floats, spread: Floats, damaged_share: Floats) -> Examples:
-        """Bring residuals into units of what is usual."""
-        return cls(discriminator_inputs(residuals, spread), damaged_share)
+    def of(cls, parts: Sequence[tuple[Floats, Floats]], spread: Floats) -> Examples:
+        """Bring residuals into units of what is usual, image by image: they are the bulk of a training's memory.
+
+        Args:
+            parts: Residuals, shape `(n, h, w, f)`, and the damaged share of their cells.
+            spread: Shape `(h, w, f)`.
+        """
+        inputs = [
+            discriminator_inputs(one[None], spread).astype(np.float16) for residuals, _ in parts for one in residuals
+        ]
+        return cls(np.concatenate(inputs), np.concatenate([share for _, share in parts]))
 
 
 def residual_spread(residuals: Floats, *, prior_images: float) -> Floats:
@@ -75,7 +87,7 @@ def discriminator_inputs(residuals: Floats, spread: Floats) -> Floats:
     Returns:
         Shape `(n, h, w, f + 1)`, float32.
     """
-    relative = residuals / spread
+    relative = np.clip(residuals / spread, -LARGEST, LARGEST)
     size = np.log((relative**2).mean(axis=3, keepdims=True) + 0.01)
     return np.concatenate([relative, size], axis=3).astype(np.float32)
 
@@ -122,9 +134,5 @@ def fit_discriminator(train: Examples, held_out: Examples, *, epochs: int, seed:
 
 def _minibatches(examples: Examples, size: int, *, seed: int | None) -> tf.data.Dataset:
     share = examples.damaged_share[..., None]
-    labels = (share > DEFECTIVE_SHARE).astype(np.float32)
-    weights = ((share > DEFECTIVE_SHARE) | (share < CLEAN_SHARE)).astype(np.float32)
-    data = tf.data.Dataset.from_tensor_slices((examples.inputs, labels, weights))
-    if seed is not None:
-        data = data.shuffle(len(share), seed=seed, reshuffle_each_iteration=True)
-    return data.batch(size, drop_remainder=True).prefetch(2)
+    labels = share > DEFECTIVE_SHARE
+    return minibatches((examples.inputs, labels, labels | (share < CLEAN_SHARE)), size, seed=seed)

@@ -164,13 +164,16 @@ class _Maker:
 
 
 def _suspects(clean: _Tiles) -> NDArray[np.bool_]:
-    """Judge each image by the others, on texture alone."""
+    """Judge each image by the others, on texture alone: by its worst place, and by its worst tile as a whole."""
     scaled = clean.features / _scale(clean.features)
     [residuals] = held_out_residuals(scaled, folds_of(clean.origins), usable=np.ones(len(scaled), np.bool_))
-    worst = scoring.texture_error(residuals).reshape(len(residuals), -1).max(axis=1)
-    per_image = np.zeros(clean.origins.max() + 1)
-    np.maximum.at(per_image, clean.origins, worst)
-    return find_suspects(per_image)
+    errors = scoring.texture_error(residuals)
+    suspected = np.zeros(clean.origins.max() + 1, np.bool_)
+    for of_tile in (errors.max(axis=(1, 2)), errors.mean(axis=(1, 2))):
+        of_image = np.zeros(len(suspected))
+        np.maximum.at(of_image, clean.origins, of_tile)
+        suspected |= find_suspects(of_image)
+    return suspected
 
 
 def _fit_texture(
@@ -195,17 +198,10 @@ def _fit_texture(
         [(lessons.features, folds_of(lessons.origins)), (exam.features, folds_of(exam.origins))],
         usable=usable,
     )
-    spread = residual_spread(of_clean[learns & usable], prior_images=PRIOR_IMAGES)
-    taught = Examples.of(
-        np.concatenate([of_clean[learns & usable], of_lessons]),
-        spread,
-        np.concatenate([clean.damaged_share[learns & usable], lessons.damaged_share]),
-    )
-    asked = Examples.of(
-        np.concatenate([of_clean[~learns], of_exam]),
-        spread,
-        np.concatenate([clean.damaged_share[~learns], exam.damaged_share]),
-    )
+    seen = learns & usable
+    spread = residual_spread(of_clean[seen], prior_images=PRIOR_IMAGES)
+    taught = Examples.of([(of_clean[seen], clean.damaged_share[seen]), (of_lessons, lessons.damaged_share)], spread)
+    asked = Examples.of([(of_clean[~learns], clean.damaged_share[~learns]), (of_exam, exam.damaged_share)], spread)
     plan = training.plan
     discriminators = tuple(
         fit_discriminator(taught, asked, epochs=plan.discriminator_epochs, seed=training.seed * 1_009 + number)
@@ -233,8 +229,8 @@ def _profiles(
 
 
 def _pairs(parts: Sequence[_Tiles], turns: tuple[Turn, ...], *, seed: int) -> Pairs:
-    shown = np.concatenate([part.shown for part in parts])
-    wanted = np.concatenate([part.wanted for part in parts])
+    shown = np.concatenate([part.shown.astype(np.float16) for part in parts])
+    wanted = np.concatenate([part.wanted.astype(np.float16) for part in parts])
     for index, axes in enumerate(draw_turns(len(shown), turns, np.random.default_rng(seed))):
         shown[index], wanted[index] = np.flip(shown[index], axes), np.flip(wanted[index], axes)
     return Pairs(shown, wanted)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from cae_pipeline.core.images import Floats
+from cae_pipeline.core.images import HalfFloats
 from cae_pipeline.core.line import AutoencoderSettings, TrainingSettings
 from cae_pipeline.errors import NonFiniteScoreError
 from cae_pipeline.model.autoencoder import build_autoencoder
+from cae_pipeline.model.minibatches import minibatches
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 
@@ -23,12 +23,12 @@ class Pairs:
     """What the network is shown and what it should give back.
 
     Attributes:
-        shown: Shape `(n, h, w, c)`, float32 in [0, 1].
+        shown: Shape `(n, h, w, c)`, float16 in [0, 1].
         wanted: The same shape.
     """
 
-    shown: Floats
-    wanted: Floats
+    shown: HalfFloats
+    wanted: HalfFloats
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,10 @@ def fit_autoencoder(
     telling = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, _plain(logs)))
     started = time.perf_counter()
     history = network.fit(
-        _minibatches(train, minibatch_size, seed=training.seed),
-        validation_data=_minibatches(validation, min(minibatch_size, len(validation.shown)), seed=None),
+        minibatches((train.shown, train.wanted), minibatch_size, seed=training.seed),
+        validation_data=minibatches(
+            (validation.shown, validation.wanted), min(minibatch_size, len(validation.shown)), seed=None
+        ),
         epochs=epochs,
         callbacks=[stopping, telling, keras.callbacks.TerminateOnNaN()],
         shuffle=False,  # the minibatches are shuffled already
@@ -110,14 +112,6 @@ def _check_finite(history: Mapping[str, list[float]], learning_rate: float) -> N
             f"the loss is not finite after {len(history['loss'])} epochs; expected a number. "
             f"Lower training.learning_rate (now {learning_rate:g})."
         )
-
-
-def _minibatches(pairs: Pairs, minibatch_size: int, *, seed: int | None) -> tf.data.Dataset:
-    """Every minibatch is full, so that one compiled step serves all."""
-    data = tf.data.Dataset.from_tensor_slices((pairs.shown, pairs.wanted))
-    if seed is not None:
-        data = data.shuffle(len(pairs.shown), seed=seed, reshuffle_each_iteration=True)
-    return data.batch(minibatch_size, drop_remainder=True).prefetch(2)
 
 
 def _plain(logs: Mapping[str, float] | None) -> dict[str, float]:
