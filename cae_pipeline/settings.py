@@ -16,6 +16,7 @@ from cae_pipeline.core.convolution import encoder_sizes
 from cae_pipeline.core.line import Line
 from cae_pipeline.core.tiling import check_cells
 from cae_pipeline.errors import ConfigurationError, NotFoundError
+from cae_pipeline.runtime import Runtime
 
 _LINE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _LINES = TypeAdapter(dict[str, Line])
@@ -44,6 +45,9 @@ class Settings(BaseSettings):
     """Wall time after which the decoding of one image is given up."""
     decode_processes: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     """Decoding processes at once in validation; unset: one per core."""
+    runtime: Runtime = "auto"
+    """What runs the networks when images are scored: onnx, openvino, keras (the reference, slow to start),
+    or auto: what was faster when the model was registered."""
     chunk_size: int = Field(default=512, ge=1)
     """Images that one scoring task takes."""
     map_retention_days: int = Field(default=90, ge=1)
@@ -75,14 +79,17 @@ class Settings(BaseSettings):
         return self.tracking_uri or f"sqlite:///{self.path('mlflow.db')}"
 
 
-def read_settings() -> Settings:
+def read_settings(**said: Any) -> Settings:
     """Read the environment.
+
+    Args:
+        said: Fields whose values are given instead.
 
     Raises:
         ConfigurationError: If a variable cannot be used; names it.
     """
     try:
-        return Settings()
+        return Settings(**said)
     except ValidationError as error:
         told = "; ".join(f"CAE_{str(e['loc'][0]).upper()}: {e['msg']}, received {e['input']!r}" for e in error.errors())
         raise ConfigurationError(f"the environment cannot be used: {told}") from error

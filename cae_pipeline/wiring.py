@@ -41,6 +41,7 @@ def connect(settings: Settings) -> Services:
         progress=show_progress,
         author=settings.author,
         dag_run_id=settings.dag_run_id,
+        runtime=settings.runtime,
     )
 
 

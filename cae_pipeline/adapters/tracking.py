@@ -89,6 +89,11 @@ class TrackingRun:
         return int(mlflow.register_model(info.model_uri, registered_name, tags=dict(tags)).version)
 
 
+def registered_name(line: str) -> str:
+    """Name of a line's model in MLflow's registry."""
+    return f"cae-{line}"
+
+
 @contextmanager
 def start_run(tracking_uri: str, *, experiment: str, run_name: str, artifact_root: str | None) -> Iterator[TrackingRun]:
     """Open a run; it ends as FAILED if the body raises.

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from cae_pipeline.cli.shared import LineArgument, as_date, as_moment, open_line, open_services, print_result
+from cae_pipeline.cli.shared import (
+    LineArgument,
+    RuntimeOption,
+    as_date,
+    as_moment,
+    open_line,
+    open_services,
+    print_result,
+)
 from cae_pipeline.errors import NoChampionError
 
 NightOption = Annotated[str, typer.Option("--night", help="UTC date of the night, such as 2026-01-31.")]
@@ -76,12 +84,13 @@ def score(
         typer.Option("--slice", help="Part of a batch as `cae plan` names it; without: all that waits."),
     ] = None,
     model_version: Annotated[str | None, typer.Option(help="Who judges; without: the champion.")] = None,
+    runtime: RuntimeOption = None,
 ) -> None:
     """Judge accepted images and write scores, maps and regions."""
     from cae_pipeline.adapters.results import models
     from cae_pipeline.steps.score import Slice, plan_line, score_slices
 
-    settings_of_line, settings, services = open_line(line)
+    settings_of_line, settings, services = open_line(line, runtime=runtime)
     if model_version:
         version = models.find_version(services.engine, model_version)
     else:
@@ -101,6 +110,7 @@ def rescore(
     model_version: Annotated[str | None, typer.Option(help="Who judges, such as cae-mono/2.")] = None,
     champion_as_of: Annotated[str | None, typer.Option(help="… or who was champion on this date.")] = None,
     plan_only: Annotated[bool, typer.Option("--plan", help="Only say which tasks it would take.")] = False,
+    runtime: RuntimeOption = None,
 ) -> None:
     """Judge old batches again; scores of other model versions stay."""
     from cae_pipeline.steps.rescore import plan_rescoring
@@ -108,7 +118,7 @@ def rescore(
 
     if model_version and champion_as_of:
         raise typer.BadParameter("give --model-version or --champion-as-of, not both")
-    settings_of_line, settings, services = open_line(line)
+    settings_of_line, settings, services = open_line(line, runtime=runtime)
     planned = plan_rescoring(
         settings_of_line.name,
         (as_date(since), as_date(until)),

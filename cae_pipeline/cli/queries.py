@@ -161,8 +161,7 @@ def runs(
     out: OutOption = None,
 ) -> None:
     """List trainings as MLflow knows them, newest first."""
-    from cae_pipeline.adapters.tracking import list_runs
-    from cae_pipeline.steps.train import registered_name
+    from cae_pipeline.adapters.tracking import list_runs, registered_name
 
     _, services = open_services()
     experiment = registered_name(line) if line else None

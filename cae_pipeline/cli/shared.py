@@ -42,6 +42,10 @@ EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Inste
 EffortOption = Annotated[
     str | None, typer.Option("--effort", help="quick, normal or thorough, instead of the line's.", metavar="EFFORT")
 ]
+RuntimeOption = Annotated[
+    str | None,
+    typer.Option("--runtime", help="onnx, openvino, keras or auto, instead of CAE_RUNTIME.", metavar="RUNTIME"),
+]
 LineArgument = Annotated[str, typer.Argument(metavar="LINE", help="A line of lines.toml.")]
 
 
@@ -54,12 +58,12 @@ def open_services() -> tuple[Settings, Services]:
     return settings, connect(settings)
 
 
-def open_line(name: str) -> tuple[Line, Settings, Services]:
-    """Read the environment and the line, and connect."""
+def open_line(name: str, *, runtime: str | None = None) -> tuple[Line, Settings, Services]:
+    """Read the environment and the line, and connect; `runtime` instead of the environment's, if it is given."""
     from cae_pipeline.settings import find_line, read_lines, read_settings
     from cae_pipeline.wiring import connect
 
-    settings = read_settings()
+    settings = read_settings(**({"runtime": runtime} if runtime else {}))
     line = find_line(read_lines(settings.lines_path), name)
     return line, settings, connect(settings)
 

@@ -73,3 +73,17 @@ def to_pixels(images: Floats) -> Pixels:
     """Scale float32 in [0, 1] to uint8 in [0, 255], clipping what lies outside; the shape stays."""
     pixels: Pixels = np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
     return pixels
+
+
+def resized(maps: Floats, size_px: tuple[int, ...]) -> Floats:
+    """Resize maps of shape `(n, h, w)` by linear interpolation between the centres of cells."""
+    if maps.shape[1:] == tuple(size_px):
+        return maps
+    for axis, size in enumerate(size_px, start=1):
+        centres = (np.arange(size) + 0.5) * maps.shape[axis] / size - 0.5
+        low = np.clip(np.floor(centres).astype(int), 0, maps.shape[axis] - 1)
+        high = np.minimum(low + 1, maps.shape[axis] - 1)
+        share = np.clip(centres - low, 0, 1).astype(np.float32)
+        share = share.reshape(tuple(size if number == axis else 1 for number in range(3)))
+        maps = maps.take(low, axis) * (1 - share) + maps.take(high, axis) * share
+    return maps

@@ -1,4 +1,4 @@
-"""Views of the reconstruction error → anomaly map → regions → score.
+"""Errors of the views → anomaly map → regions → score.
 
 Each view measures in its own unit. Held-out normal images give all of them one: how far a place lies
 above what is usual there, relative to the worst place that a normal image usually shows.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cae_pipeline.core.images import Floats
+from cae_pipeline.core.images import Floats, resized
 from cae_pipeline.core.line import View
 from cae_pipeline.errors import NonFiniteScoreError
 
@@ -30,8 +30,6 @@ REGION_SHARE = 0.5
 PEAK_SHARE = 0.25
 """Nor does it reach to where the map falls below this share of the region's own peak: a glaring defect
 raises everything around it above the threshold."""
-SIMILARITY_FLOOR = 0.0026
-"""Keeps the similarity of two flat places at one; the constant of Xue et al. for gradients in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -63,54 +61,6 @@ class Region:
     height_px: int
     area_px: int
     peak: float
-
-
-def intensity_error(images: Floats, reconstructions: Floats) -> Floats:
-    """Absolute difference, averaged over the channels.
-
-    Args:
-        images: Shape `(n, h, w, c)`, float32 in [0, 1].
-        reconstructions: The same shape and range.
-
-    Returns:
-        Shape `(n, h, w)`, float32 in [0, 1].
-    """
-    error: Floats = np.abs(images - reconstructions).mean(axis=3)
-    return error
-
-
-def structure_error(images: Floats, reconstructions: Floats) -> Floats:
-    """One minus the similarity of gradient magnitudes, averaged over two scales.
-
-    Args:
-        images: Shape `(n, h, w, c)`, float32 in [0, 1]; h and w even.
-        reconstructions: The same shape and range.
-
-    Returns:
-        Shape `(n, h, w)`, float32 in [0, 1].
-
-    Source:
-        Xue et al., "Gradient magnitude similarity deviation", 2014; as a view of the error of an
-        autoencoder at several scales: Zavrtanik et al., "RIAD", 2021 (0.917 image AUROC on MVTec AD).
-    """
-    one, other = images.mean(axis=3), reconstructions.mean(axis=3)
-    fine = _dissimilarity(one, other)
-    height, width = one.shape[1] // 2 * 2, one.shape[2] // 2 * 2
-    coarse = _dissimilarity(_halved(one[:, :height, :width]), _halved(other[:, :height, :width]))
-    return np.float32(0.5) * (fine + resized(coarse, one.shape[1:]))
-
-
-def texture_error(residuals: Floats) -> Floats:
-    """Root mean square of what is left of the features of each cell.
-
-    Args:
-        residuals: Shape `(n, h, w, f)`, float32.
-
-    Returns:
-        Shape `(n, h, w)`, float32, ≥ 0.
-    """
-    size: Floats = np.sqrt((residuals**2).mean(axis=3))
-    return size
 
 
 def fit_profile(view: View, errors: Floats) -> ViewProfile:
@@ -176,20 +126,6 @@ def fuse(maps: Mapping[View, Floats], weights: Mapping[View, float]) -> Floats:
     return scaled
 
 
-def resized(maps: Floats, size_px: tuple[int, ...]) -> Floats:
-    """Resize maps of shape `(n, h, w)` by linear interpolation between the centres of cells."""
-    if maps.shape[1:] == tuple(size_px):
-        return maps
-    for axis, size in enumerate(size_px, start=1):
-        centres = (np.arange(size) + 0.5) * maps.shape[axis] / size - 0.5
-        low = np.clip(np.floor(centres).astype(int), 0, maps.shape[axis] - 1)
-        high = np.minimum(low + 1, maps.shape[axis] - 1)
-        share = np.clip(centres - low, 0, 1).astype(np.float32)
-        share = share.reshape(tuple(size if number == axis else 1 for number in range(3)))
-        maps = maps.take(low, axis) * (1 - share) + maps.take(high, axis) * share
-    return maps
-
-
 def scores(maps: Floats) -> NDArray[np.float64]:
     """Take the worst place of each map.
 
@@ -202,7 +138,7 @@ def scores(maps: Floats) -> NDArray[np.float64]:
     Raises:
         NonFiniteScoreError: If a map holds NaN or infinity; such an image is not normal, it is unknown.
     """
-    worst: NDArray[np.float64] = maps.reshape(len(maps), -1).max(axis=1).astype(np.float64)
+    worst: NDArray[np.float64] = maps.max(axis=(1, 2)).astype(np.float64)
     if not np.isfinite(worst).all():
         raise NonFiniteScoreError(
             f"{int((~np.isfinite(worst)).sum())} of {len(worst)} scores are not finite. "
@@ -264,26 +200,3 @@ def _excess(view: View, errors: Floats, profile: ViewProfile) -> Floats:
     blur = BLUR_CELLS[view]
     excess: Floats = ndimage.gaussian_filter((errors - profile.mean) / profile.spread, (0, blur, blur))
     return excess
-
-
-def _dissimilarity(one: Floats, other: Floats) -> Floats:
-    first, second = _gradient(one), _gradient(other)
-    similar = (2 * first * second + SIMILARITY_FLOOR) / (first**2 + second**2 + SIMILARITY_FLOOR)
-    different: Floats = 1 - similar
-    return different
-
-
-def _gradient(images: Floats) -> Floats:
-    """Prewitt's operator, image by image: scipy's own would blend each image with its neighbours in the stack."""
-    down, across = (
-        ndimage.correlate1d(ndimage.correlate1d(images, [-1, 0, 1], axis=axis), [1, 1, 1], axis=3 - axis)
-        for axis in (1, 2)
-    )
-    magnitude: Floats = np.sqrt(down**2 + across**2) / 6
-    return magnitude
-
-
-def _halved(images: Floats) -> Floats:
-    count, height, width = images.shape
-    halved: Floats = images.reshape(count, height // 2, 2, width // 2, 2).mean(axis=(2, 4))
-    return halved

@@ -24,6 +24,8 @@ from cae_pipeline.core.images import Floats
 
 KERNEL_PX = 5
 NUM_FILTERS = 8
+ROUNDING_VARIANCE = 1 / 255**2 / 12
+"""Of a grey value that was rounded to 8 bits: filters must not amplify what is weaker than that."""
 PATCHES_PER_IMAGE = 60
 MAX_IMAGES_FOR_FILTERS = 200
 NUM_FOLDS = 10
@@ -35,6 +37,9 @@ SHRINKAGE_RANK = 0.4
 """Of the directions; those beyond are rebuilt to less than half, since few images cannot tell them from noise."""
 SUSPECT_SPREADS = 2.5
 """Robust standard deviations above the median, of the logarithm, from which an image is suspected."""
+
+CONSTANT_SHARE = 0.02
+"""Of the spread over the whole image, added to that of each place: a place that never errs is not sharper."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def learn_filters(images: Floats, random: np.random.Generator) -> Floats:
     patches = patches - patches.mean(axis=1, keepdims=True)
     variances, vectors = np.linalg.eigh(patches.T @ patches / len(patches))
     best, spread = vectors[:, ::-1][:, :NUM_FILTERS], variances[::-1][:NUM_FILTERS]
-    filters: Floats = (best / np.sqrt(np.maximum(spread, 0) + 1e-7)).astype(np.float32)
+    filters: Floats = (best / np.sqrt(np.maximum(spread, 0) + ROUNDING_VARIANCE)).astype(np.float32)
     return filters.reshape(KERNEL_PX, KERNEL_PX, channels, NUM_FILTERS)
 
 
@@ -130,6 +135,37 @@ def held_out_residuals(
             if (held == fold).any():
                 residual[held == fold] = autoencoder.residual(array[held == fold])
     return residuals
+
+
+def texture_error(residuals: Floats) -> Floats:
+    """Root mean square of what is left of the features of each cell.
+
+    Args:
+        residuals: Shape `(n, h, w, f)`, float32.
+
+    Returns:
+        Shape `(n, h, w)`, float32, ≥ 0.
+    """
+    size: Floats = np.sqrt((residuals**2).mean(axis=3))
+    return size
+
+
+def residual_spread(residuals: Floats, *, prior_images: float) -> Floats:
+    """Learn the usual size of each residual from held-out normal images.
+
+    Args:
+        residuals: Shape `(n, h, w, f)`.
+        prior_images: As many as the statistics of the whole image count.
+
+    Returns:
+        Shape `(h, w, f)`, float32, > 0.
+    """
+    prior = prior_images / (prior_images + len(residuals))
+    squares = residuals**2
+    whole = squares.mean(axis=(0, 1, 2))
+    place = (1 - prior) * squares.mean(axis=0) + prior * whole
+    spread: Floats = (np.sqrt(place) + CONSTANT_SHARE * np.sqrt(whole) + 1e-6).astype(np.float32)
+    return spread
 
 
 def find_suspects(errors: NDArray[np.float64]) -> NDArray[np.bool_]:

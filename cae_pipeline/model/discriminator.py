@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -29,8 +30,6 @@ WEIGHT_DECAY = 1e-3
 PATIENCE = 3
 LARGEST = 1_000.0
 """Residuals beyond this many times the usual are as unusual as any; half precision holds them."""
-CONSTANT_SHARE = 0.02
-"""Of the spread over the whole image, added to that of each place: a place that never errs is not sharper."""
 
 
 @dataclass(frozen=True)
@@ -54,42 +53,26 @@ class Examples:
             spread: Shape `(h, w, f)`.
         """
         inputs = [
-            discriminator_inputs(one[None], spread).astype(np.float16) for residuals, _ in parts for one in residuals
+            keras.ops.convert_to_numpy(discriminator_inputs(one[None], spread)).astype(np.float16)
+            for residuals, _ in parts
+            for one in residuals
         ]
         return cls(np.concatenate(inputs), np.concatenate([share for _, share in parts]))
 
 
-def residual_spread(residuals: Floats, *, prior_images: float) -> Floats:
-    """Learn the usual size of each residual from held-out normal images.
-
-    Args:
-        residuals: Shape `(n, h, w, f)`.
-        prior_images: As many as the statistics of the whole image count.
-
-    Returns:
-        Shape `(h, w, f)`, float32, > 0.
-    """
-    prior = prior_images / (prior_images + len(residuals))
-    squares = residuals**2
-    whole = squares.mean(axis=(0, 1, 2))
-    place = (1 - prior) * squares.mean(axis=0) + prior * whole
-    spread: Floats = (np.sqrt(place) + CONSTANT_SHARE * np.sqrt(whole) + 1e-6).astype(np.float32)
-    return spread
-
-
-def discriminator_inputs(residuals: Floats, spread: Floats) -> Floats:
+def discriminator_inputs(residuals: Any, spread: Floats) -> Any:
     """Residuals in units of what is usual, and how large they are together.
 
     Args:
-        residuals: Shape `(n, h, w, f)`.
+        residuals: Array or tensor of shape `(n, h, w, f)`.
         spread: Shape `(h, w, f)`.
 
     Returns:
-        Shape `(n, h, w, f + 1)`, float32.
+        A tensor of shape `(n, h, w, f + 1)`, float32.
     """
-    relative = np.clip(residuals / spread, -LARGEST, LARGEST)
-    size = np.log((relative**2).mean(axis=3, keepdims=True) + 0.01)
-    return np.concatenate([relative, size], axis=3).astype(np.float32)
+    relative = keras.ops.clip(residuals / spread, -LARGEST, LARGEST)
+    size = keras.ops.log(keras.ops.mean(relative**2, axis=3, keepdims=True) + 0.01)
+    return keras.ops.concatenate([relative, size], axis=3)
 
 
 def build_discriminator(num_inputs: int, *, seed: int) -> keras.Model:

@@ -1,4 +1,4 @@
-"""Normal images → a scorer: every part fitted, each judged on images it has not seen."""
+"""Normal images → a model: every part fitted, each judged on images it has not seen."""
 
 from __future__ import annotations
 
@@ -24,11 +24,15 @@ from cae_pipeline.core.texture import (
     fit_linear_autoencoder,
     folds_of,
     held_out_residuals,
+    residual_spread,
+    texture_error,
 )
 from cae_pipeline.core.tiling import cut
+from cae_pipeline.core.views import NetworkOutputs, view_errors
 from cae_pipeline.model.corruption import with_defects
-from cae_pipeline.model.discriminator import Examples, fit_discriminator, residual_spread
-from cae_pipeline.model.scorer import CHUNK_SIZE, Scorer, TextureModel, compiled, network_images, run
+from cae_pipeline.model.discriminator import Examples, discriminator_inputs, fit_discriminator
+from cae_pipeline.model.forward import compiled, network_images, run_all
+from cae_pipeline.model.parts import Parts
 from cae_pipeline.model.texture import fit_encoder
 from cae_pipeline.model.training import FittedAutoencoder, OnEpoch, Pairs, fit_autoencoder
 
@@ -36,19 +40,23 @@ MIN_EXAM = 60
 """Damaged copies of the validation images, at least; where there are few, each is damaged several times."""
 LOWEST_MERIT = 0.02
 """AUROC above chance that every view is granted, so that none is ever silent."""
+CHUNK_SIZE = 64
+"""Tiles that are in memory at full size as floats at once."""
 
 
 @dataclass(frozen=True)
-class FittedScorer:
-    """A scorer without normal scores, and how it came about.
+class FittedParts:
+    """A model without normal scores, and how it came about.
 
     Attributes:
+        profiles: What is usual for each view, and how much it counts.
         suspects: Positions of images that look unlike all others called normal; nothing was fitted to them.
         turns: Flips that training used.
         merits: How well each view tells held-out synthetic defects from normal images, as AUROC.
     """
 
-    scorer: Scorer
+    parts: Parts
+    profiles: dict[View, ViewProfile]
     fitted: FittedAutoencoder
     suspects: tuple[int, ...]
     turns: tuple[str, ...]
@@ -74,15 +82,15 @@ class _Tiles:
     damaged_share: Floats
 
 
-def fit_scorer(
+def fit_parts(
     images: Pixels,
     *,
     split: Split,
     model: AutoencoderSettings,
     training: TrainingSettings,
     on_epoch: OnEpoch,
-    initial: Scorer | None = None,
-) -> FittedScorer:
+    initial: keras.Model | None = None,
+) -> FittedParts:
     """Fit every part of a model to normal images.
 
     Args:
@@ -91,7 +99,7 @@ def fit_scorer(
         model: The networks.
         training: Effort, seed, turns.
         on_epoch: Told about every epoch of the autoencoder.
-        initial: Whose autoencoder to start from; None starts afresh.
+        initial: Autoencoder to start from; None starts afresh.
 
     Raises:
         NonFiniteScoreError: If the loss is NaN.
@@ -101,7 +109,7 @@ def fit_scorer(
     origins = np.arange(len(chosen)).repeat(len(tiles) // len(chosen))
     learns = origins < len(split.train)
     encoder = fit_encoder(model, even_gain(to_floats(tiles[learns][:MAX_IMAGES_FOR_FILTERS])), seed=training.seed)
-    maker = _Maker(tiles, origins, model, compiled(encoder))
+    maker = _Maker(tiles, origins, model, compiled(encoder, encoder.input.shape[1:]))
     clean = maker.clean()
     suspected = _suspects(clean)
     usable = ~suspected[origins]
@@ -116,16 +124,17 @@ def fit_scorer(
         model=model,
         training=training,
         on_epoch=on_epoch,
-        initial=initial.network if initial else None,
+        initial=initial,
     )
-    texture, of_clean, of_exam = _fit_texture(encoder, (clean, lessons, exam), learns, usable, training)
-    scorer = Scorer(model, fitted.network, texture, {}, np.zeros(0))
-    normal = scorer.errors(clean.shown[~learns], of_clean[~learns])
+    parts, of_clean, of_exam = _fit_texture(
+        model, (fitted.network, encoder), (clean, lessons, exam), (learns, usable), training
+    )
+    normal = _errors(parts, clean.shown[~learns], of_clean[~learns])
     if "texture" in normal:
         # judged without having been seen, every image says what is usual
-        normal["texture"] = scoring.texture_error(of_clean[usable])
-    profiles, merits = _profiles(normal, scorer.errors(exam.shown, of_exam), model)
-    return FittedScorer(replace(scorer, profiles=profiles), fitted, tuple(chosen[suspected].tolist()), turns, merits)
+        normal["texture"] = texture_error(of_clean[usable])
+    profiles, merits = _profiles(normal, _errors(parts, exam.shown, of_exam), model)
+    return FittedParts(parts, profiles, fitted, tuple(chosen[suspected].tolist()), turns, merits)
 
 
 @dataclass(frozen=True)
@@ -160,14 +169,14 @@ class _Maker:
     def _described(self, tiles: Pixels) -> tuple[Floats, Floats, Floats]:
         floats = to_floats(tiles)
         even = even_gain(floats)
-        return network_images(even, self.model), run(self.encoder, even), gain_of(floats)
+        return network_images(even, self.model), run_all(self.encoder, even), gain_of(floats)
 
 
 def _suspects(clean: _Tiles) -> NDArray[np.bool_]:
     """Judge each image by the others, on texture alone: by its worst place, and by its worst tile as a whole."""
     scaled = clean.features / _scale(clean.features)
     [residuals] = held_out_residuals(scaled, folds_of(clean.origins), usable=np.ones(len(scaled), np.bool_))
-    errors = scoring.texture_error(residuals)
+    errors = texture_error(residuals)
     suspected = np.zeros(clean.origins.max() + 1, np.bool_)
     for of_tile in (errors.max(axis=(1, 2)), errors.mean(axis=(1, 2))):
         of_image = np.zeros(len(suspected))
@@ -177,16 +186,20 @@ def _suspects(clean: _Tiles) -> NDArray[np.bool_]:
 
 
 def _fit_texture(
-    encoder: keras.Model,
+    model: AutoencoderSettings,
+    networks: tuple[keras.Model, keras.Model],
     tiles: tuple[_Tiles, _Tiles, _Tiles],
-    learns: NDArray[np.bool_],
-    usable: NDArray[np.bool_],
+    chosen: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     training: TrainingSettings,
-) -> tuple[TextureModel, Floats, Floats]:
-    """Fit plane and discriminators; also gives the held-out residuals of the clean tiles and of the exam.
+) -> tuple[Parts, Floats, Floats]:
+    """Fit plane and discriminators to what autoencoder and encoder give.
 
     The features of the tiles are used up.
+
+    Returns:
+        All parts, and the held-out residuals of the clean tiles and of the exam.
     """
+    learns, usable = chosen
     clean, lessons, exam = tiles
     scale = _scale(clean.features[usable])
     for part in tiles:
@@ -208,7 +221,16 @@ def _fit_texture(
         for number in range(plan.discriminators)
     )
     plane = fit_linear_autoencoder(clean.features[usable][:MAX_IMAGES])
-    return TextureModel(encoder, scale, plane, spread, discriminators), of_clean, of_exam
+    return Parts(model, *networks, scale, plane, spread, discriminators), of_clean, of_exam
+
+
+def _errors(parts: Parts, shown: Floats, residuals: Floats) -> dict[View, Floats]:
+    """What the views say of tiles whose residuals are those of autoencoders that never saw them."""
+    rebuilt = run_all(compiled(parts.autoencoder, shown.shape[1:]), shown)
+    inputs = np.concatenate([discriminator_inputs(one[None], parts.spread) for one in residuals])
+    logits = [run_all(compiled(network, inputs.shape[1:]), inputs) for network in parts.discriminators]
+    outputs = NetworkOutputs(shown, rebuilt, texture_error(residuals), np.mean(logits, axis=0)[..., 0])
+    return view_errors(outputs, parts.settings.views)
 
 
 def _profiles(

@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from cae_pipeline.core.images import Floats
+from cae_pipeline.core.images import EVEN_BRIGHTNESS, Floats
 from cae_pipeline.core.line import AutoencoderSettings
 from cae_pipeline.core.texture import KERNEL_PX, NUM_FILTERS, learn_filters
 from cae_pipeline.core.tiling import CELL_PX
@@ -69,7 +69,8 @@ def fit_encoder(model: AutoencoderSettings, images: Floats, *, seed: int) -> ker
 
 
 def _filter_features(image: keras.KerasTensor) -> keras.KerasTensor:
-    tensor, features = image, []
+    # filters see contrast, not brightness: without it their sums round to a tenth of the error
+    tensor, features = image - EVEN_BRIGHTNESS, []
     for scale in range(NUM_SCALES):
         answers = _answers(tensor, scale)
         cell = CELL_PX >> scale
@@ -79,7 +80,7 @@ def _filter_features(image: keras.KerasTensor) -> keras.KerasTensor:
             peak = keras.layers.MaxPooling2D(cell, name=f"peak_{scale}")(answers)
             features.append(keras.ops.log(peak + PEAK_FLOOR))
         tensor = keras.layers.AveragePooling2D(2, name=f"half_{scale}")(tensor) if cell > 1 else tensor
-    features.append(keras.ops.log(tensor + MEAN_FLOOR))
+    features.append(keras.ops.log(tensor + (EVEN_BRIGHTNESS + MEAN_FLOOR)))
     return keras.layers.Concatenate(name="features")(features)
 
 

@@ -22,8 +22,8 @@ from cae_pipeline.core.images import Floats, Pixels
 from cae_pipeline.core.line import AutoencoderSettings, Line, View
 from cae_pipeline.core.tiling import with_tiles
 from cae_pipeline.errors import UnreadableImageError
-from cae_pipeline.model.scorer import Scorer
 from cae_pipeline.model.training import OnEpoch
+from cae_pipeline.runtime.scorer import Scorer
 from cae_pipeline.steps.fit import FittedModel, fit_model
 from cae_pipeline.steps.image_set import NORMAL, ImageSet, delivered_px
 from cae_pipeline.steps.services import Progress

@@ -7,15 +7,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
+
 from cae_pipeline.core.evaluation import auroc
 from cae_pipeline.core.images import Pixels
 from cae_pipeline.core.line import Line
 from cae_pipeline.core.split import Split, split_normal
 from cae_pipeline.core.threshold import Scores, Threshold, fit_threshold
 from cae_pipeline.model.corruption import with_defects
-from cae_pipeline.model.fitting import FittedScorer, fit_scorer
-from cae_pipeline.model.scorer import Scorer
+from cae_pipeline.model.export import to_onnx
+from cae_pipeline.model.fitting import FittedParts, fit_parts
+from cae_pipeline.model.parts import Parts
 from cae_pipeline.model.training import OnEpoch
+from cae_pipeline.runtime.forward import onnx_forward
+from cae_pipeline.runtime.scorer import Scorer
 
 
 @dataclass(frozen=True)
@@ -23,22 +28,25 @@ class FittedModel:
     """Everything one fit gives.
 
     Attributes:
+        scorer: As it will serve: exported, run by ONNX Runtime.
+        graph: The exported networks.
         synthetic_scores: Of the calibration images with one synthetic defect each, shape `(n,)`.
         synthetic_auroc: Chance that such an image scores above a normal one.
         train_seconds: Wall time of everything.
     """
 
     scorer: Scorer
+    graph: bytes
     threshold: Threshold
     split: Split
-    fit: FittedScorer
+    fit: FittedParts
     synthetic_scores: Scores
     synthetic_auroc: float
     train_seconds: float
 
 
 def fit_model(
-    images: Pixels, image_ids: Sequence[str], line: Line, *, on_epoch: OnEpoch, initial: Scorer | None = None
+    images: Pixels, image_ids: Sequence[str], line: Line, *, on_epoch: OnEpoch, initial: Parts | None = None
 ) -> FittedModel:
     """Train on one part of the normal images, learn what is usual from a second, the threshold from a third.
 
@@ -54,23 +62,26 @@ def fit_model(
     """
     split = split_normal(image_ids, line.training, target_false_alarm_rate=line.target_false_alarm_rate)
     started = time.perf_counter()
-    fit = fit_scorer(
+    fit = fit_parts(
         images,
         split=split,
         model=line.model,
         training=line.training,
         on_epoch=on_epoch,
-        initial=initial,
+        initial=initial.autoencoder if initial else None,
     )
+    graph = to_onnx(fit.parts)
     calibration = images[list(split.calibration)]
-    scorer = replace(fit.scorer, normal_scores=fit.scorer.score(calibration).scores)
+    fresh = Scorer(line.model, onnx_forward(graph), fit.profiles, np.zeros(0))
+    scorer = replace(fresh, normal_scores=fresh.score(calibration).scores)
     threshold = fit_threshold(scorer.normal_scores, target_false_alarm_rate=line.target_false_alarm_rate)
     synthetic = scorer.score(with_defects(calibration, seed=line.training.seed).images).scores
     return FittedModel(
         scorer,
+        graph,
         threshold,
         split,
-        replace(fit, scorer=scorer),
+        fit,
         synthetic,
         auroc(scorer.normal_scores, synthetic),
         time.perf_counter() - started,

@@ -16,11 +16,10 @@ from cae_pipeline.core.line import Line
 from cae_pipeline.core.promotion import Decision, GateFigures, decide
 from cae_pipeline.errors import ArtefactError, NoChampionError, NonFiniteScoreError
 from cae_pipeline.model.corruption import with_defects
-from cae_pipeline.model.scorer import Scorer
+from cae_pipeline.runtime.scorer import Scorer
 from cae_pipeline.steps.load import load_model
 from cae_pipeline.steps.read import read_images, stack
 from cae_pipeline.steps.services import Services
-from cae_pipeline.steps.train import registered_name
 
 log = structlog.get_logger()
 
@@ -94,7 +93,7 @@ def _figures(scorer: Scorer, threshold: float, pixels: Pixels, seed: int) -> Gat
 
 def _mirror(line: Line, challenger: ModelVersion, decision: Decision, services: Services) -> None:
     """Tell MLflow what the table says."""
-    name, number = registered_name(line.name), int(challenger.model_version.rsplit("/", 1)[1])
+    name, number = tracking.registered_name(line.name), int(challenger.model_version.rsplit("/", 1)[1])
     if decision.promote:
         tracking.set_alias(services.tracking_uri, name, tracking.CHAMPION, number)
     word = "promoted" if decision.promote else "refused"

@@ -31,9 +31,9 @@ class ReadImage:
 def read_images(
     rows: Sequence[sa.RowMapping], model: AutoencoderSettings, services: Services, *, doing: str
 ) -> Iterator[ReadImage]:
-    """Read accepted images in their order, each checked against the digest it was accepted with."""
+    """Read accepted images in their order, on all cores."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda row: _read(row, model, services), rows)
+        found = pool.map(lambda row: read_image(row, model, services), rows)
         yield from services.progress(found, total=len(rows), doing=doing)
 
 
@@ -43,7 +43,8 @@ def stack(images: Sequence[ReadImage], model: AutoencoderSettings) -> Pixels:
     return np.stack(pixels) if pixels else np.zeros((0, *model.read_px, model.channels), np.uint8)
 
 
-def _read(row: sa.RowMapping, model: AutoencoderSettings, services: Services) -> ReadImage:
+def read_image(row: sa.RowMapping, model: AutoencoderSettings, services: Services) -> ReadImage:
+    """Read one accepted image, checked against the digest it was accepted with."""
     try:
         content = services.landing.path(row["line"], row["batch_id"], row["name"]).read_bytes()
         if hashlib.sha256(content).hexdigest() != row["image_id"]:

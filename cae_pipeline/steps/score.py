@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any
 
 import structlog
@@ -17,13 +16,17 @@ from cae_pipeline.core.line import Line
 from cae_pipeline.core.scoring import regions
 from cae_pipeline.core.threshold import p_values
 from cae_pipeline.errors import NonFiniteScoreError
+from cae_pipeline.runtime.scorer import Scorer
 from cae_pipeline.steps.find import is_normal_batch
-from cae_pipeline.steps.read import ReadImage, read_images, stack
+from cae_pipeline.steps.load import load_model
+from cae_pipeline.steps.parallel import batched, in_order
+from cae_pipeline.steps.read import ReadImage, read_image, stack
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
 
-ROWS_PER_TRANSACTION = 128
+PARTS_PER_WRITE = 8
+"""Minibatches whose rows are written in one transaction: 128 images without tiles."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,14 @@ class ScoredChunk:
     num_already_there: int
 
 
+@dataclass(frozen=True)
+class _JudgedPart:
+    """Rows of scores, and `(batch_key, name, problem)` of what could not be scored."""
+
+    rows: list[dict[str, Any]]
+    failures: list[tuple[str, str, str]]
+
+
 def score_slices(slices: Sequence[Slice], version: ModelVersion, services: Services) -> ScoredChunk:
     """Score the images of some slices; those the model has judged already are left as they are.
 
@@ -91,29 +102,37 @@ def score_slices(slices: Sequence[Slice], version: ModelVersion, services: Servi
 
 
 def _score(rows: Sequence[Any], version: ModelVersion, services: Services) -> tuple[int, int]:
-    # imported where it is needed: a chunk that is scored already does without TensorFlow
-    from cae_pipeline.steps.load import load_model
-
     scorer = load_model(version, services)
+    step = scorer.images_per_minibatch
+    parts = [rows[start : start + step] for start in range(0, len(rows), step)]
+    judged = in_order(lambda part: _judge(part, scorer, version, services), parts)
     flagged = failed = 0
-    found = read_images(rows, scorer.settings, services, doing=f"score {version.line}")
-    while part := list(islice(found, ROWS_PER_TRANSACTION)):
-        good = [image for image in part if image.pixels is not None]
-        bad = [(image.row["batch_key"], image.row["name"], image.problem) for image in part if image.pixels is None]
-        new: list[dict[str, Any]] = []
-        try:
-            judged = scorer.score(stack(good, scorer.settings))
-            chances = p_values(judged.scores, scorer.normal_scores)
-            new = [
-                _row(image, version, services, judged=(judged.maps[i], float(judged.scores[i]), float(chances[i])))
-                for i, image in enumerate(good)
-            ]
-        except NonFiniteScoreError as error:
-            bad += [(image.row["batch_key"], image.row["name"], str(error)) for image in good]
+    for some in batched(services.progress(judged, total=len(parts), doing=f"score {version.line}"), PARTS_PER_WRITE):
+        new = [row for part in some for row in part.rows]
+        bad = [failure for part in some for failure in part.failures]
         scored.record_scores(services.engine, new)
         image_rows.fail_images(services.engine, bad)
         flagged, failed = flagged + sum(row["is_anomalous"] for row in new), failed + len(bad)
     return flagged, failed
+
+
+def _judge(part: Sequence[Any], scorer: Scorer, version: ModelVersion, services: Services) -> _JudgedPart:
+    """Read, judge and draw a minibatch; everything but the rows of the results table."""
+    read = [read_image(row, scorer.settings, services) for row in part]
+    good = [image for image in read if image.pixels is not None]
+    failures = [(image.row["batch_key"], image.row["name"], image.problem) for image in read if image.pixels is None]
+    try:
+        judged = scorer.score_few(stack(good, scorer.settings))
+    except NonFiniteScoreError as error:
+        return _JudgedPart(
+            [], [*failures, *((image.row["batch_key"], image.row["name"], str(error)) for image in good)]
+        )
+    chances = p_values(judged.scores, scorer.normal_scores)
+    rows = [
+        _row(image, version, services, judged=(judged.maps[i], float(judged.scores[i]), float(chances[i])))
+        for i, image in enumerate(good)
+    ]
+    return _JudgedPart(rows, failures)
 
 
 def _row(

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from cae_pipeline.adapters.decoding import DecodeLimits
 from cae_pipeline.adapters.storage import LandingZone
+from cae_pipeline.runtime import Runtime
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class Services:
         clock: Tells the time, aware and in UTC.
         author: Who ledger rows, verdicts and releases are signed by.
         dag_run_id: Airflow's run that this process works for; empty if a person does.
+        runtime: What runs the networks.
     """
 
     landing: LandingZone
@@ -45,6 +47,7 @@ class Services:
     progress: Progress
     author: str
     dag_run_id: str
+    runtime: Runtime = "auto"
 
     def model_folder(self, sha256: str) -> Path:
         """Where a model's files are kept for scoring."""

@@ -19,9 +19,12 @@ from cae_pipeline.adapters.results import batches as batch_rows
 from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results import models, queries, schema, scored
 from cae_pipeline.adapters.results.queries import AnomalyFilter, Page
+from cae_pipeline.core.images import Pixels
+from cae_pipeline.core.views import NetworkOutputs
 from cae_pipeline.errors import BatchRejectedError, CaeError, NoChampionError, NotFoundError
-from cae_pipeline.model.scorer import Scorer
-from cae_pipeline.steps import promote
+from cae_pipeline.runtime.forward import onnx_forward
+from cae_pipeline.runtime.scorer import Forward
+from cae_pipeline.steps import load, promote
 from cae_pipeline.steps.find import find_batches
 from cae_pipeline.steps.housekeeping import keep_house
 from cae_pipeline.steps.promote import promote_challenger
@@ -185,12 +188,47 @@ def test_a_file_that_changes_after_validation_fails_and_never_passes_for_normal(
     assert batch["status"] == "scored"
 
 
+def test_every_runtime_writes_the_same_rows(plant: Plant) -> None:
+    key = _night(plant)
+    rows: dict[str, list[Any]] = {}
+    for runtime in ("keras", "onnx", "openvino"):
+        _score(replace(plant, services=replace(plant.services, runtime=runtime)))
+        with plant.services.engine.begin() as connection:
+            columns = sa.select(schema.scores).where(schema.scores.c.batch_key == key).order_by(schema.scores.c.name)
+            rows[runtime] = list(connection.execute(columns).mappings())
+            connection.execute(sa.delete(schema.scores).where(schema.scores.c.batch_key == key))
+            batch = schema.batches.c.batch_key == key
+            connection.execute(sa.update(schema.batches).where(batch).values(status="validated", finished_at=None))
+    for runtime in ("onnx", "openvino"):
+        assert len(rows[runtime]) == len(rows["keras"]) == 30
+        for ours, reference in zip(rows[runtime], rows["keras"], strict=True):
+            assert ours["score"] == pytest.approx(reference["score"], rel=1e-4)
+            assert ours["p_value"] == reference["p_value"]
+            assert ours["is_anomalous"] == reference["is_anomalous"]
+            assert ours["map_uri"] == reference["map_uri"]
+
+
+def test_a_registered_model_says_how_far_it_is_from_the_trained_one(plant: Plant) -> None:
+    figures = models.champion_of(plant.services.engine, "washers").figures
+    assert 0 <= figures["export_reconstruction_difference"] <= 1e-5
+    assert 0 <= figures["export_score_difference"] <= 1e-4
+    assert figures["openvino_speedup"] > 0
+
+
+def _nothing_but_nan(forward: Forward) -> Forward:
+    def broken(tiles: Pixels) -> NetworkOutputs:
+        outputs = forward(tiles)
+        return replace(outputs, reconstructions=np.full_like(outputs.reconstructions, np.nan))
+
+    return broken
+
+
 def test_broken_weights_fail_their_images_and_flag_none_as_normal(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = _night(plant)
-    monkeypatch.setattr(Scorer, "reconstruct", lambda _self, images: np.full_like(images, np.nan))
-    _score(plant)
+    monkeypatch.setattr(load, "onnx_forward", lambda graph: _nothing_but_nan(onnx_forward(graph)))
+    _score(replace(plant, services=replace(plant.services, runtime="onnx")))
     assert scored.scored_images(plant.services.engine, [key], "cae-washers/1") == set()
     failed = [
         r

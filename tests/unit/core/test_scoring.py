@@ -3,17 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cae_pipeline.core.images import Floats
 from cae_pipeline.core.line import View
 from cae_pipeline.core.scoring import (
     fit_profile,
     fuse,
-    intensity_error,
     regions,
-    resized,
     scores,
-    structure_error,
-    texture_error,
     view_maps,
 )
 from cae_pipeline.errors import NonFiniteScoreError
@@ -65,35 +60,6 @@ def test_no_view_drowns_the_others_however_far_it_leaps() -> None:
     assert fused.max() < 10
     alone = fuse({"texture": calm}, {"texture": 0.2, "defect": 0.8})
     np.testing.assert_allclose(alone, calm, rtol=1e-6)
-
-
-def test_the_intensity_error_is_averaged_over_the_channels() -> None:
-    images = np.zeros((1, 2, 2, 3), np.float32)
-    rebuilt = images.copy()
-    rebuilt[0, 0, 0] = (0.3, 0.0, 0.6)
-    assert intensity_error(images, rebuilt)[0, 0, 0] == pytest.approx(0.3)
-
-
-def test_a_missing_edge_is_a_structure_error_and_another_brightness_is_none() -> None:
-    image = np.full((1, 16, 16, 1), 0.2, np.float32)
-    image[:, :, 8:] = 0.8
-    brighter = image + np.float32(0.1)
-    flat = np.full_like(image, 0.5)
-    assert structure_error(image, brighter).max() == pytest.approx(0, abs=1e-5)
-    assert structure_error(image, flat)[0, 8, 8] > 0.8
-    assert structure_error(image, flat)[0, 8, 1] < 0.1
-
-
-def test_the_texture_error_is_the_root_mean_square_over_the_features() -> None:
-    residual = np.zeros((1, 2, 2, 2), np.float32)
-    residual[0, 1, 0] = (3.0, 4.0)
-    assert texture_error(residual)[0, 1, 0] == pytest.approx(np.sqrt(12.5))
-
-
-def test_a_map_is_enlarged_between_the_centres_of_its_cells() -> None:
-    cells: Floats = np.array([[[0.0, 4.0]]], np.float32)
-    np.testing.assert_allclose(resized(cells, (1, 4))[0, 0], [0, 1, 3, 4])
-    assert resized(cells, (3, 6)).shape == (1, 3, 6)
 
 
 def test_a_region_reaches_out_around_its_peak_and_is_scaled_to_the_delivered_image() -> None:

@@ -14,6 +14,7 @@ from cae_pipeline.core.texture import (
     folds_of,
     held_out_residuals,
     learn_filters,
+    texture_error,
 )
 from cae_pipeline.core.tiling import cut, join, with_tiles
 
@@ -112,3 +113,9 @@ def test_the_floors_tell_a_square_from_none() -> None:
     found = floor_scores(train, test)
     assert auroc(found.mse[:20], found.mse[20:]) > 0.95
     assert auroc(found.z_blur_max[:20], found.z_blur_max[20:]) > 0.95
+
+
+def test_the_texture_error_is_the_root_mean_square_over_the_features() -> None:
+    residual = np.zeros((1, 2, 2, 2), np.float32)
+    residual[0, 1, 0] = (3.0, 4.0)
+    assert texture_error(residual)[0, 1, 0] == pytest.approx(np.sqrt(12.5))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from cae_pipeline.core.evaluation import auroc
@@ -13,9 +14,13 @@ from cae_pipeline.core.images import Pixels
 from cae_pipeline.core.line import VIEWS, AutoencoderSettings, TrainingSettings
 from cae_pipeline.core.split import Split
 from cae_pipeline.errors import ArtefactError, ConfigurationError, NonFiniteScoreError
-from cae_pipeline.model.artefact import digest, load_scorer, save_scorer
-from cae_pipeline.model.fitting import FittedScorer, fit_scorer
-from cae_pipeline.model.scorer import Scorer
+from cae_pipeline.model.export import check_agreement, to_onnx
+from cae_pipeline.model.fitting import FittedParts, fit_parts
+from cae_pipeline.model.forward import keras_forward
+from cae_pipeline.model.parts import Parts, arrays_of, parts_of
+from cae_pipeline.runtime.artefact import load_artefact, save_artefact
+from cae_pipeline.runtime.forward import onnx_forward, openvino_forward
+from cae_pipeline.runtime.scorer import Scorer
 from tests.conftest import washer
 
 KNOBS = AutoencoderSettings(height_px=24, width_px=24, detail=2, filters=(8, 16), code_size=12)
@@ -27,72 +32,120 @@ def _images(seeds: range) -> Pixels:
     return np.stack([washer(seed) for seed in seeds])[..., None]
 
 
-def _fit(images: Pixels, split: Split = SPLIT, knobs: AutoencoderSettings = KNOBS) -> FittedScorer:
-    return fit_scorer(images, split=split, model=knobs, training=TRAINING, on_epoch=lambda epoch, metrics: None)
+def _fit(images: Pixels, split: Split = SPLIT, knobs: AutoencoderSettings = KNOBS) -> FittedParts:
+    return fit_parts(images, split=split, model=knobs, training=TRAINING, on_epoch=lambda epoch, metrics: None)
+
+
+def _ready(fit: FittedParts) -> Scorer:
+    return Scorer(fit.parts.settings, onnx_forward(to_onnx(fit.parts)), fit.profiles, np.zeros(0))
 
 
 @pytest.fixture(scope="module")
-def scorer() -> Scorer:
-    images = _images(range(100))
-    fitted = _fit(images).scorer
-    return replace(fitted, normal_scores=fitted.score(images[76:]).scores)
+def parts() -> FittedParts:
+    return _fit(_images(range(100)))
 
 
-def test_a_saved_scorer_gives_the_same_scores_after_loading(scorer: Scorer, tmp_path: Path) -> None:
-    sha256 = save_scorer(scorer, tmp_path, lineage={"line": "washers"})
+@pytest.fixture(scope="module")
+def scorer(parts: FittedParts) -> Scorer:
+    fresh = _ready(parts)
+    return replace(fresh, normal_scores=fresh.score(_images(range(100))[76:]).scores)
+
+
+@pytest.fixture
+def artefact(parts: FittedParts, scorer: Scorer, tmp_path: Path) -> tuple[Path, str]:
+    return tmp_path, _save(parts.parts, scorer, tmp_path)
+
+
+def _save(parts: Parts, scorer: Scorer, folder: Path) -> str:
+    return save_artefact(scorer, folder, graph=to_onnx(parts), weights=arrays_of(parts), lineage={"line": "washers"})
+
+
+def _load(folder: Path, sha256: str) -> Scorer:
+    artefact = load_artefact(folder, sha256=sha256)
+    return artefact.scorer(onnx_forward(artefact.graph))
+
+
+def test_a_saved_model_gives_the_same_scores_after_loading(scorer: Scorer, artefact: tuple[Path, str]) -> None:
     fresh = _images(range(500, 540))
-    before, after = scorer.score(fresh), load_scorer(tmp_path, sha256=sha256).score(fresh)
+    before, after = scorer.score(fresh), _load(*artefact).score(fresh)
     np.testing.assert_array_equal(before.scores, after.scores)
     np.testing.assert_array_equal(before.maps, after.maps)
 
 
-def test_saving_twice_gives_the_same_digest(scorer: Scorer, tmp_path: Path) -> None:
-    digests = {save_scorer(scorer, tmp_path / name, lineage={}) for name in ("a", "b")}
-    assert len(digests) == 1
+def test_saving_twice_gives_the_same_digest(parts: FittedParts, scorer: Scorer, tmp_path: Path) -> None:
+    rebuilt = parts_of(parts.parts.settings, arrays_of(parts.parts))
+    assert _save(parts.parts, scorer, tmp_path / "a") == _save(rebuilt, scorer, tmp_path / "b")
 
 
-@pytest.mark.parametrize("name", ["arrays.npz", "specification.json"])
-def test_a_changed_artefact_is_refused(scorer: Scorer, tmp_path: Path, name: str) -> None:
-    sha256 = save_scorer(scorer, tmp_path, lineage={})
-    content = bytearray((tmp_path / name).read_bytes())
+def test_onnx_and_openvino_give_what_keras_gives(parts: FittedParts, scorer: Scorer) -> None:
+    images = np.concatenate([_images(range(500, 530)), np.stack([washer(1, defect=True)])[..., None]])
+    reference = replace(scorer, forward=keras_forward(parts.parts))
+    graph = to_onnx(parts.parts)
+    for forward in (onnx_forward(graph), openvino_forward(graph)):
+        agreement = check_agreement(replace(scorer, forward=forward), reference, images)
+        assert agreement.reconstruction <= 1e-5
+        assert agreement.score <= 1e-4
+
+
+def test_an_export_that_differs_is_refused(parts: FittedParts, scorer: Scorer) -> None:
+    arrays = arrays_of(parts.parts)
+    other = {name: array * (1.01 if name == "autoencoder.000" else 1) for name, array in arrays.items()}
+    reference = replace(scorer, forward=keras_forward(parts_of(parts.parts.settings, other)))
+    with pytest.raises(ArtefactError, match=r"differs from the trained one"):
+        check_agreement(scorer, reference, _images(range(500, 510)))
+
+
+@pytest.mark.parametrize("name", ["arrays.npz", "weights.npz", "networks.onnx", "specification.json"])
+def test_a_changed_artefact_is_refused(artefact: tuple[Path, str], name: str) -> None:
+    folder, sha256 = artefact
+    content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
-    (tmp_path / name).write_bytes(content)
+    (folder / name).write_bytes(content)
     with pytest.raises(ArtefactError, match=r"expected .* as registered"):
-        load_scorer(tmp_path, sha256=sha256)
+        load_artefact(folder, sha256=sha256)
 
 
-def test_a_missing_artefact_is_refused(scorer: Scorer, tmp_path: Path) -> None:
-    sha256 = save_scorer(scorer, tmp_path, lineage={})
-    (tmp_path / "arrays.npz").unlink()
+def test_a_missing_artefact_is_refused(artefact: tuple[Path, str]) -> None:
+    folder, sha256 = artefact
+    (folder / "arrays.npz").unlink()
     with pytest.raises(ArtefactError, match=r"no arrays.npz"):
-        load_scorer(tmp_path, sha256=sha256)
+        load_artefact(folder, sha256=sha256)
 
 
-def test_an_artefact_holds_no_code(scorer: Scorer, tmp_path: Path) -> None:
-    save_scorer(scorer, tmp_path, lineage={})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["arrays.npz", "specification.json"]
-    specification = json.loads((tmp_path / "specification.json").read_text())
-    assert set(specification) == {"format", "model", "lineage", "num_discriminators", "views"}
-    with np.load(tmp_path / "arrays.npz", allow_pickle=False) as arrays:
-        assert all(arrays[name].dtype.kind == "f" for name in arrays.files)
+def test_an_artefact_holds_no_code(artefact: tuple[Path, str]) -> None:
+    folder, _ = artefact
+    names = ["arrays.npz", "networks.onnx", "specification.json", "weights.npz"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    specification = json.loads((folder / "specification.json").read_text())
+    assert set(specification) == {"format", "model", "lineage", "views"}
+    for name in ("arrays.npz", "weights.npz"):
+        with np.load(folder / name, allow_pickle=False) as arrays:
+            assert all(arrays[key].dtype.kind == "f" for key in arrays.files)
+    graph = onnx.load(folder / "networks.onnx")
+    assert {node.domain for node in graph.graph.node} == {""}
+    assert not graph.functions
 
 
 @pytest.mark.parametrize("part", ["autoencoder", "plane", "discriminator"])
-def test_broken_weights_are_an_error_and_never_a_score(scorer: Scorer, tmp_path: Path, part: str) -> None:
-    save_scorer(scorer, tmp_path, lineage={})
-    with np.load(tmp_path / "arrays.npz") as arrays:
-        broken = {name: arrays[name] * (np.nan if name.startswith(part) else 1) for name in arrays.files}
-    np.savez(tmp_path / "arrays.npz", allow_pickle=False, **broken)
+def test_broken_weights_are_an_error_and_never_a_score(parts: FittedParts, scorer: Scorer, part: str) -> None:
+    arrays = arrays_of(parts.parts)
+    broken = {name: arrays[name] * (np.nan if name.startswith(part) else 1) for name in arrays}
+    graph = to_onnx(parts_of(parts.parts.settings, broken))
     with pytest.raises(NonFiniteScoreError):
-        load_scorer(tmp_path, sha256=digest(tmp_path)).score(_images(range(3)))
+        replace(scorer, forward=onnx_forward(graph)).score(_images(range(3)))
 
 
-def test_a_model_of_an_earlier_format_is_refused_with_what_to_do(scorer: Scorer, tmp_path: Path) -> None:
-    save_scorer(scorer, tmp_path, lineage={})
-    path = tmp_path / "specification.json"
+def test_what_is_no_graph_is_an_error_with_what_to_do() -> None:
+    with pytest.raises(ArtefactError, match="Train again"):
+        onnx_forward(b"not a graph")
+
+
+def test_a_model_of_an_earlier_format_is_refused_with_what_to_do(artefact: tuple[Path, str]) -> None:
+    folder, sha256 = artefact
+    path = folder / "specification.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 1}))
     with pytest.raises(ArtefactError, match="Train the line again"):
-        load_scorer(tmp_path, sha256=digest(tmp_path))
+        load_artefact(folder, sha256=sha256)
 
 
 def test_a_score_does_not_depend_on_its_neighbours_in_the_minibatch(scorer: Scorer) -> None:
@@ -126,14 +179,14 @@ def test_training_twice_with_one_seed_gives_equal_scores_and_another_seed_others
     split = Split(train=tuple(range(40)), validation=tuple(range(40, 60)), calibration=())
     short = replace(TRAINING, epochs=2)
     first, again, other = (
-        fit_scorer(images, split=split, model=KNOBS, training=training, on_epoch=lambda epoch, metrics: None).scorer
+        fit_parts(images, split=split, model=KNOBS, training=training, on_epoch=lambda epoch, metrics: None)
         for training in (short, short, replace(short, seed=1))
     )
-    fresh = _images(range(500, 510))
-    np.testing.assert_array_equal(first.score(fresh).scores, again.score(fresh).scores)
-    for one, two in zip(first.network.get_weights(), again.network.get_weights(), strict=True):
+    for one, two in zip(arrays_of(first.parts).values(), arrays_of(again.parts).values(), strict=True):
         np.testing.assert_array_equal(one, two)
-    assert (first.score(fresh).scores != other.score(fresh).scores).all()
+    fresh = _images(range(500, 510))
+    np.testing.assert_array_equal(_ready(first).score(fresh).scores, _ready(again).score(fresh).scores)
+    assert (_ready(first).score(fresh).scores != _ready(other).score(fresh).scores).all()
 
 
 def test_defects_hidden_among_the_normal_images_are_suspected() -> None:
@@ -141,15 +194,16 @@ def test_defects_hidden_among_the_normal_images_are_suspected() -> None:
     hidden = (3, 20, 41, 66)
     for position in hidden:
         images[position] = washer(900 + position, defect=True)[..., None]
-    assert set(hidden) <= set(_fit(images).suspects)
-    assert len(_fit(images).suspects) <= len(hidden) + 3
+    suspects = _fit(images).suspects
+    assert set(hidden) <= set(suspects)
+    assert len(suspects) <= len(hidden) + 3
 
 
 def test_a_small_defect_in_a_large_image_is_found_tile_by_tile() -> None:
     random = np.random.default_rng(0)
     knobs = AutoencoderSettings(height_px=16, width_px=16, detail=2, filters=(8, 16), code_size=8, tiles=(2, 3))
     images = np.clip(random.normal(120, 8, (60, *knobs.read_px, 1)), 0, 255).astype(np.uint8)
-    scorer = _fit(images, Split(tuple(range(40)), tuple(range(40, 60)), ()), knobs).scorer
+    scorer = _ready(_fit(images, Split(tuple(range(40)), tuple(range(40, 60)), ()), knobs))
     fresh = np.clip(random.normal(120, 8, (20, *knobs.read_px, 1)), 0, 255).astype(np.uint8)
     bad = fresh.copy()
     bad[:, 40:45, 60:65] = 250
@@ -173,8 +227,9 @@ def test_a_backbone_replaces_the_filters_and_a_missing_file_is_never_downloaded(
     with pytest.raises(ConfigurationError, match="never downloaded"):
         _fit(images, split, knobs)
     keras.applications.MobileNetV2(input_shape=(32, 32, 3), include_top=False, weights=None).save_weights(weights)
-    scorer = _fit(images, split, knobs).scorer
-    sha256 = save_scorer(scorer, tmp_path / "kept", lineage={})
+    fit = _fit(images, split, knobs)
+    scorer = _ready(fit)
+    sha256 = _save(fit.parts, scorer, tmp_path / "kept")
     weights.unlink()
-    before, after = scorer.score(images), load_scorer(tmp_path / "kept", sha256=sha256).score(images)
+    before, after = scorer.score(images), _load(tmp_path / "kept", sha256).score(images)
     np.testing.assert_array_equal(before.scores, after.scores)

@@ -1,0 +1,31 @@
+"""Which runtime is faster for one model on this machine."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from cae_pipeline.core.images import Pixels
+from cae_pipeline.runtime.scorer import Forward, run_padded
+
+ROUNDS = 7
+WORTH_CHANGING = 1.1
+"""Times as fast another runtime must be to be chosen: less is within what two measurements differ by."""
+
+
+def speedup(other: Forward, reference: Forward, tiles: Pixels) -> float:
+    """Say how many times as fast one runtime is as another, by the median of rounds taken in turns.
+
+    Args:
+        other: A runtime.
+        reference: Another, for the same networks.
+        tiles: At most a minibatch.
+    """
+    seconds: dict[str, list[float]] = {"other": [], "reference": []}
+    for _ in range(ROUNDS):
+        for name, forward in (("other", other), ("reference", reference)):
+            started = time.perf_counter()
+            run_padded(forward, tiles)
+            seconds[name].append(time.perf_counter() - started)
+    return float(np.median(seconds["reference"]) / np.median(seconds["other"]))
