@@ -17,6 +17,7 @@ from cae_pipeline.core.line import Line
 from cae_pipeline.core.tiling import check_cells
 from cae_pipeline.errors import ConfigurationError, NotFoundError
 from cae_pipeline.runtime import Runtime
+from cae_pipeline.runtime.cores import num_cores
 
 _LINE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _LINES = TypeAdapter(dict[str, Line])
@@ -43,12 +44,12 @@ class Settings(BaseSettings):
     """Columns times rows above which an image is not decoded."""
     decode_timeout_seconds: float = Field(default=20.0, gt=0)
     """Wall time after which the decoding of one image is given up."""
-    decode_processes: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    decode_processes: int = Field(default_factory=num_cores, ge=1)
     """Decoding processes at once in validation; unset: one per core."""
     runtime: Runtime = "auto"
     """What runs the networks when images are scored: onnx, openvino, keras (the reference, slow to start),
     or auto: what was faster when the model was registered."""
-    chunk_size: int = Field(default=512, ge=1)
+    chunk_size: int = Field(default=4096, ge=1)
     """Images that one scoring task takes."""
     map_retention_days: int = Field(default=90, ge=1)
     """Days after which housekeeping deletes anomaly maps of images that were not flagged."""

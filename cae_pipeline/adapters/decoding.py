@@ -29,6 +29,8 @@ from cae_pipeline.errors import UnreadableImageError
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 """What cameras write. Pillow knows fifty more, each with a parser of its own to attack."""
+OVERSAMPLING = 2
+"""Times the network's size to which a JPEG is decoded at least, before its pixels are averaged."""
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
@@ -60,11 +62,17 @@ class Measured:
     detail: str = ""
 
 
-def decode(content: bytes, limits: DecodeLimits) -> tuple[Pixels, str]:
+def decode(content: bytes, limits: DecodeLimits, *, enough_px: tuple[int, int] | None = None) -> tuple[Pixels, str]:
     """Decode one image file.
 
     EXIF rotation is applied, 16-bit greys are scaled to 8 bits, palettes and alpha are resolved
     to colour or grey.
+
+    Args:
+        content: Of the file.
+        limits: What it may cost.
+        enough_px: Rows and columns that suffice: a JPEG may then come out at a half, a quarter or an eighth
+            of its size, by leaving out what its transform holds of finer detail, but never smaller than this.
 
     Returns:
         Pixels, shape `(h, w)` or `(h, w, 3)`, uint8, and Pillow's name of the format as delivered.
@@ -79,7 +87,7 @@ def decode(content: bytes, limits: DecodeLimits) -> tuple[Pixels, str]:
             # Pillow warns where a header lies about a file; a warning nobody reads is no defence
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                pixels, mode = _pixels(image, limits), image.mode
+                pixels, mode = _pixels(image, limits, enough_px), image.mode
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:
@@ -100,7 +108,8 @@ def read_for_network(content: bytes, limits: DecodeLimits, *, height_px: int, wi
     Returns:
         Shape `(height_px, width_px, channels)`, uint8; area-averaged when shrunk.
     """
-    pixels, _ = decode(content, limits)
+    enough_px = (OVERSAMPLING * height_px, OVERSAMPLING * width_px)
+    pixels, _ = decode(content, limits, enough_px=enough_px)
     image = with_channels(pixels, channels)
     if image.shape[:2] != (height_px, width_px):
         image = cv2.resize(image, (width_px, height_px), interpolation=cv2.INTER_AREA)
@@ -149,21 +158,24 @@ def _settle_in(limits: DecodeLimits) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-def _pixels(image: Image.Image, limits: DecodeLimits) -> Pixels:
+def _pixels(image: Image.Image, limits: DecodeLimits, enough_px: tuple[int, int] | None) -> Pixels:
     if image.width * image.height > limits.max_pixels:
         raise UnreadableImageError(
             Reason.TOO_LARGE, f"{image.width}×{image.height} px, at most {limits.max_pixels:,} pixels are decoded"
         )
     if getattr(image, "n_frames", 1) > 1:
         raise UnreadableImageError(Reason.MULTIPLE_FRAMES, f"{image.n_frames} frames, expected one")  # type: ignore[attr-defined]
+    if enough_px:
+        # the longer side in both directions: the image may yet be turned by its EXIF orientation
+        image.draft(None, (max(enough_px), max(enough_px)))
     image.load()
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode in SIXTEEN_BITS:
-        return _eight_bits(np.asarray(upright))
-    if upright.mode == "F":
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode in SIXTEEN_BITS:
+        return _eight_bits(np.asarray(image))
+    if image.mode == "F":
         raise UnreadableImageError(Reason.WRONG_MODE, "floating-point pixels have no known range, expected integers")
-    grey = upright.mode in ("1", "L", "LA", "La")
-    return np.asarray(upright.convert("L" if grey else "RGB"))
+    wanted = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    return np.asarray(image if image.mode == wanted else image.convert(wanted))
 
 
 def _eight_bits(deep: np.ndarray) -> Pixels:

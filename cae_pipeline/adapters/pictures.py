@@ -5,22 +5,24 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cae_pipeline.core.images import Floats, Pixels, to_pixels
 from cae_pipeline.core.scoring import Region
 from cae_pipeline.errors import ArtefactError
 
+if TYPE_CHECKING:
+    # half a second that only a training, which draws figures, should pay
+    from matplotlib.figure import Figure
+
 MAP_UNITS_AT_THRESHOLD = 1000
 """In a map's file this grey value is the threshold; the scale ends at 65 times the threshold."""
 BRIGHTEST_AT = 2.0
 """Multiple of the threshold that is drawn in the brightest colour."""
-_COLOURS = (np.asarray(colormaps["inferno"](np.linspace(0, 1, 256)))[:, :3] * 255).astype(np.uint8)
 
 
 def encode_map(anomaly_map: Floats, *, threshold: float) -> bytes:
@@ -62,7 +64,7 @@ def overlay(image: Pixels, multiples: Floats) -> Pixels:
     cube = image.reshape(height, width, -1)
     colour: Pixels = np.repeat(cube, 3, axis=2) if cube.shape[2] == 1 else cube
     scaled = np.clip(cv2.resize(multiples, (width, height), interpolation=cv2.INTER_LINEAR) / BRIGHTEST_AT, 0, 1)
-    heat = _COLOURS[(scaled * 255).astype(np.uint8)]
+    heat = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     share: Floats = np.clip((scaled - 0.25) / 0.25, 0, 1)[..., None] * 0.75
     blended: Pixels = (colour * (1 - share) + heat * share).astype(np.uint8)
     return blended
@@ -102,6 +104,8 @@ def contact_sheet(
         scores: Shape `(n,)`.
         threshold: Scores above it are marked.
     """
+    from matplotlib.figure import Figure
+
     count = len(images)
     figure = Figure(figsize=(7.2, 2.3 * count + 0.4), layout="constrained")
     axes = figure.subplots(count, 3, squeeze=False)
@@ -126,6 +130,8 @@ def contact_sheet(
 
 def score_histogram(groups: Mapping[str, NDArray[np.float64]], *, threshold: float, title: str) -> Figure:
     """Draw how scores are spread, one colour per group, and the threshold they are held against."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     axis = figure.subplots()
     highest = max(threshold * 1.5, *(float(np.quantile(scores, 0.98)) for scores in groups.values()))

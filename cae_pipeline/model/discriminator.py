@@ -75,8 +75,14 @@ def discriminator_inputs(residuals: Any, spread: Floats) -> Any:
     return keras.ops.concatenate([relative, size], axis=3)
 
 
-def build_discriminator(num_inputs: int, *, seed: int) -> keras.Model:
-    """Build the untrained network: from `(n, h, w, num_inputs)` to logits `(n, h, w, 1)`."""
+def build_discriminator(num_inputs: int, *, seed: int, number: int = 0) -> keras.Model:
+    """Build the untrained network: from `(n, h, w, num_inputs)` to logits `(n, h, w, 1)`.
+
+    Args:
+        num_inputs: Residuals of a cell and their size.
+        seed: Of the weights.
+        number: Tells the discriminators of one model apart.
+    """
     seeds = keras.random.SeedGenerator(seed)
 
     def layer(filters: int, kernel_size: int, name: str, activation: str | None = "relu") -> keras.layers.Layer:
@@ -87,13 +93,15 @@ def build_discriminator(num_inputs: int, *, seed: int) -> keras.Model:
 
     residual = keras.Input((None, None, num_inputs), name="residual")
     mixed = layer(WIDTH, 1, "mix")(residual)
-    return keras.Model(residual, layer(1, 1, "logit", None)(layer(WIDTH, 3, "neighbours")(mixed)), name="discriminator")
+    return keras.Model(
+        residual, layer(1, 1, "logit", None)(layer(WIDTH, 3, "neighbours")(mixed)), name=f"discriminator_{number}"
+    )
 
 
-def fit_discriminator(train: Examples, held_out: Examples, *, epochs: int, seed: int) -> keras.Model:
+def fit_discriminator(train: Examples, held_out: Examples, *, epochs: int, seed: int, number: int = 0) -> keras.Model:
     """Train until the loss on held-out synthetic defects stops falling."""
     keras.utils.set_random_seed(seed)
-    network = build_discriminator(train.inputs.shape[3], seed=seed)
+    network = build_discriminator(train.inputs.shape[3], seed=seed, number=number)
     size = min(MINIBATCH_SIZE, len(train.inputs))
     steps = epochs * (len(train.inputs) // size)
     network.compile(

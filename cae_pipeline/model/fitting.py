@@ -173,16 +173,12 @@ class _Maker:
 
 
 def _suspects(clean: _Tiles) -> NDArray[np.bool_]:
-    """Judge each image by the others, on texture alone: by its worst place, and by its worst tile as a whole."""
+    """Judge each image by the others, on texture alone."""
     scaled = clean.features / _scale(clean.features)
     [residuals] = held_out_residuals(scaled, folds_of(clean.origins), usable=np.ones(len(scaled), np.bool_))
-    errors = texture_error(residuals)
-    suspected = np.zeros(clean.origins.max() + 1, np.bool_)
-    for of_tile in (errors.max(axis=(1, 2)), errors.mean(axis=(1, 2))):
-        of_image = np.zeros(len(suspected))
-        np.maximum.at(of_image, clean.origins, of_tile)
-        suspected |= find_suspects(of_image)
-    return suspected
+    worst = np.zeros(clean.origins.max() + 1)
+    np.maximum.at(worst, clean.origins, texture_error(residuals).max(axis=(1, 2)))
+    return find_suspects(worst)
 
 
 def _fit_texture(
@@ -217,7 +213,9 @@ def _fit_texture(
     asked = Examples.of([(of_clean[~learns], clean.damaged_share[~learns]), (of_exam, exam.damaged_share)], spread)
     plan = training.plan
     discriminators = tuple(
-        fit_discriminator(taught, asked, epochs=plan.discriminator_epochs, seed=training.seed * 1_009 + number)
+        fit_discriminator(
+            taught, asked, epochs=plan.discriminator_epochs, seed=training.seed * 1_009 + number, number=number
+        )
         for number in range(plan.discriminators)
     )
     plane = fit_linear_autoencoder(clean.features[usable][:MAX_IMAGES])

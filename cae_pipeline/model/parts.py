@@ -74,7 +74,7 @@ def parts_of(settings: AutoencoderSettings, arrays: Arrays) -> Parts:
         LinearAutoencoder(arrays["plane.mean"], arrays["plane.directions"], arrays["plane.gains"]),
         spread,
         tuple(
-            _filled(build_discriminator(spread.shape[2] + 1, seed=0), arrays, f"discriminator_{number}")
+            _filled(build_discriminator(spread.shape[2] + 1, seed=0, number=number), arrays, f"discriminator_{number}")
             for number in range(num_discriminators)
         ),
     )

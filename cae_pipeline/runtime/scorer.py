@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from cae_pipeline.core.scoring import ViewProfile
 from cae_pipeline.core.threshold import Scores
 from cae_pipeline.core.tiling import cut, join
 from cae_pipeline.core.views import NetworkOutputs, view_errors
+from cae_pipeline.runtime.cores import num_cores
 
 MINIBATCH_SIZE = 16
 """Tiles the networks see at once: enough to keep a core busy, few enough to stay in its cache."""
@@ -68,7 +68,7 @@ class Scorer:
         """
         step = self.images_per_minibatch
         parts = [images[start : start + step] for start in range(0, max(len(images), 1), step)]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(num_cores()) as pool:
             judged = list(pool.map(self.score_few, parts))
         return ScoredImages(
             *(

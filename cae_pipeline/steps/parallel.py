@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
+
+from cae_pipeline.runtime.cores import num_cores
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -23,7 +24,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     At most `AHEAD` items per core are under way, however many there are. What one of them raises is raised in its turn;
     those already begun are finished first.
     """
-    cores = os.cpu_count() or 1
+    cores = num_cores()
     waiting = iter(items)
     with ThreadPoolExecutor(cores) as pool:
         begun: deque[Future[R]] = deque(pool.submit(work, item) for item in islice(waiting, AHEAD * cores))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +14,7 @@ from cae_pipeline.core.batch import Reason
 from cae_pipeline.core.images import Pixels
 from cae_pipeline.core.line import AutoencoderSettings
 from cae_pipeline.errors import UnreadableImageError
+from cae_pipeline.steps.parallel import in_order
 from cae_pipeline.steps.services import Services
 
 
@@ -32,9 +31,8 @@ def read_images(
     rows: Sequence[sa.RowMapping], model: AutoencoderSettings, services: Services, *, doing: str
 ) -> Iterator[ReadImage]:
     """Read accepted images in their order, on all cores."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda row: read_image(row, model, services), rows)
-        yield from services.progress(found, total=len(rows), doing=doing)
+    found = in_order(lambda row: read_image(row, model, services), rows)
+    yield from services.progress(found, total=len(rows), doing=doing)
 
 
 def stack(images: Sequence[ReadImage], model: AutoencoderSettings) -> Pixels:

@@ -78,31 +78,33 @@ def score_slices(slices: Sequence[Slice], version: ModelVersion, services: Servi
     Raises:
         ArtefactError: If the model is not the one that was registered.
     """
-    rows = [
-        row
-        for part in slices
-        for row in image_rows.accepted_images(services.engine, [part.batch_key], part=(part.start, part.stop))
-    ]
-    keys = sorted({part.batch_key for part in slices})
-    judged = scored.scored_images(services.engine, keys, version.model_version)
-    waiting = [row for row in rows if (row["batch_key"], row["image_id"]) not in judged]
-    flagged, failed = _score(waiting, version, services) if waiting else (0, 0)
-    for batch_key in keys:
+    flagged = failed = there = done = 0
+    scorer: Scorer | None = None
+    for part in slices:
+        rows = image_rows.accepted_images(
+            services.engine, [part.batch_key], part=(part.start, part.stop), judged_by=version.model_version
+        )
+        waiting = [row for row in rows if not row["is_judged"]]
+        there += len(rows) - len(waiting)
+        if waiting:
+            scorer = scorer or load_model(version, services)
+            new_flagged, new_failed = _score(waiting, scorer, version, services)
+            flagged, failed, done = flagged + new_flagged, failed + new_failed, done + len(waiting)
+    for batch_key in sorted({part.batch_key for part in slices}):
         batches.finish_if_complete(services.engine, batch_key, finished_at=services.clock())
     result = ScoredChunk(
         line=version.line,
         model_version=version.model_version,
-        num_scored=len(waiting) - failed,
+        num_scored=done - failed,
         num_flagged=flagged,
         num_failed=failed,
-        num_already_there=len(rows) - len(waiting),
+        num_already_there=there,
     )
     log.info("chunk_scored", **asdict(result))
     return result
 
 
-def _score(rows: Sequence[Any], version: ModelVersion, services: Services) -> tuple[int, int]:
-    scorer = load_model(version, services)
+def _score(rows: Sequence[Any], scorer: Scorer, version: ModelVersion, services: Services) -> tuple[int, int]:
     step = scorer.images_per_minibatch
     parts = [rows[start : start + step] for start in range(0, len(rows), step)]
     judged = in_order(lambda part: _judge(part, scorer, version, services), parts)

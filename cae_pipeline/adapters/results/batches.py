@@ -91,6 +91,9 @@ def finish_if_complete(engine: sa.Engine, batch_key: str, *, finished_at: dateti
         sa.select(sa.literal(1))
         .where(images.c.batch_key == batch_key, ~judged, images.c.status != ImageStatus.FAILED)
         .where((images.c.status == ImageStatus.ACCEPTED) | released)
+        # from the end, which is scored last: while anything waits it is found at once, however large the batch
+        .order_by(images.c.name.desc())
+        .limit(1)
     )
     with engine.begin() as connection:
         done = connection.execute(

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.results.database import insert_new, reading
-from cae_pipeline.adapters.results.schema import batches, images, releases, verdicts
+from cae_pipeline.adapters.results.schema import batches, images, releases, scores, verdicts
 from cae_pipeline.core.batch import Batch, BatchStatus, ImageStatus, Reason
 from cae_pipeline.core.facts import ImageFacts
 from cae_pipeline.errors import CaeError, NotFoundError
@@ -18,7 +18,11 @@ FACTS = tuple(ImageFacts.__dataclass_fields__)
 
 
 def accepted_images(
-    engine: sa.Engine, batch_keys: Sequence[str], *, part: tuple[int, int] | None = None
+    engine: sa.Engine,
+    batch_keys: Sequence[str],
+    *,
+    part: tuple[int, int] | None = None,
+    judged_by: str | None = None,
 ) -> list[sa.RowMapping]:
     """Images that may be scored or trained on: accepted, or released from quarantine.
 
@@ -26,14 +30,21 @@ def accepted_images(
         batch_keys: Of the batches; each row has the columns of `images` and the batch's `line` and `batch_id`.
         part: First and last position, the last excluded, among all members of one batch in the order
             of their names. Positions of all members never shift, whatever becomes of single ones.
+        judged_by: A model version; each row then also has `is_judged`, whether it has scored that image already.
     """
     members = sa.select(images).where(images.c.batch_key.in_(batch_keys)).order_by(images.c.batch_key, images.c.name)
     if part is not None:
         members = members.offset(part[0]).limit(part[1] - part[0])
     member = members.subquery()
     released = (releases.c.batch_key == member.c.batch_key) & (releases.c.name == member.c.name)
+    judged = sa.exists().where(
+        scores.c.batch_key == member.c.batch_key,
+        scores.c.image_id == member.c.image_id,
+        scores.c.model_version == judged_by,
+    )
+    known = [judged.label("is_judged")] if judged_by else []
     query = (
-        sa.select(member, batches.c.line, batches.c.batch_id)
+        sa.select(member, batches.c.line, batches.c.batch_id, *known)
         .join(batches, batches.c.batch_key == member.c.batch_key)
         .outerjoin(releases, released)
         .where((member.c.status == ImageStatus.ACCEPTED) | releases.c.name.is_not(None))
@@ -107,6 +118,8 @@ def earlier_images(engine: sa.Engine, batch: Batch) -> list[tuple[str, str]]:
 
 def fail_images(engine: sa.Engine, failures: Sequence[tuple[str, str, str]]) -> None:
     """Mark accepted images that could not be scored: `(batch_key, name, detail)` each."""
+    if not failures:
+        return
     with engine.begin() as connection:
         for batch_key, name, detail in failures:
             connection.execute(

@@ -6,6 +6,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -119,3 +120,21 @@ def test_a_decoder_without_memory_is_an_image_too_large_and_not_a_crash(tmp_path
     limits = DecodeLimits(timeout_seconds=20, num_processes=1, max_memory_bytes=1200 * 2**20)
     reasons = [result.reason for result in measure_files(sorted(tmp_path.iterdir()), limits)]
     assert reasons == [Reason.TOO_LARGE, None]
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_decoded_at_a_fraction_of_its_size_looks_the_same_to_the_network(orientation: int) -> None:
+    blurred = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (640, 960, 3)).astype(np.float32), (0, 0), 12)
+    picture = Image.fromarray(np.clip((blurred - 128) * 12 + 128, 0, 255).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=95, exif=exif)
+    whole, _ = decode(stream.getvalue(), LIMITS)
+    height_px, width_px = (48, 64) if orientation == 1 else (64, 48)
+    few, _ = decode(stream.getvalue(), LIMITS, enough_px=(2 * height_px, 2 * width_px))
+    assert few.shape[0] * 4 == whole.shape[0]
+    expected = cv2.resize(whole, (width_px, height_px), interpolation=cv2.INTER_AREA)
+    received = read_for_network(stream.getvalue(), LIMITS, height_px=height_px, width_px=width_px, channels=3)
+    assert np.abs(received.astype(int) - expected).max() <= 6
+    assert np.abs(received.astype(int) - expected).mean() < 1

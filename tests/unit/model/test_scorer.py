@@ -87,6 +87,16 @@ def test_onnx_and_openvino_give_what_keras_gives(parts: FittedParts, scorer: Sco
         assert agreement.score <= 1e-4
 
 
+def test_several_discriminators_are_exported_as_their_mean(parts: FittedParts, scorer: Scorer) -> None:
+    arrays = arrays_of(parts.parts)
+    twice = arrays | {name.replace("_0.", "_1."): array for name, array in arrays.items() if name.startswith("disc")}
+    two = parts_of(parts.parts.settings, twice)
+    assert len(two.discriminators) == 2
+    images = _images(range(500, 520))
+    scores = replace(scorer, forward=onnx_forward(to_onnx(two))).score(images).scores
+    np.testing.assert_allclose(scores, scorer.score(images).scores, rtol=1e-4)
+
+
 def test_an_export_that_differs_is_refused(parts: FittedParts, scorer: Scorer) -> None:
     arrays = arrays_of(parts.parts)
     other = {name: array * (1.01 if name == "autoencoder.000" else 1) for name, array in arrays.items()}

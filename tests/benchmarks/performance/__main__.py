@@ -1,0 +1,146 @@
+"""Measure everything and write it down."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.performance import growth, rows, scoring, training
+from tests.benchmarks.performance.plant import Plant, build
+from tests.benchmarks.performance.report import write_page
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def main() -> None:
+    """Run it all, about half an hour on two quiet cores."""
+    parser = argparse.ArgumentParser(prog="make bench")
+    parser.add_argument("--images", type=int, default=100_000, help="of the larger batch")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the tables")
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "workspace" / "bench" / "performance.json")
+    parser.add_argument("--page", type=Path, default=REPOSITORY / "docs" / "performance.md")
+    words = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="cae-bench-"))
+    try:
+        figures = measure(folder, num_images=words.images, num_rows=words.rows)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    words.out.parent.mkdir(parents=True, exist_ok=True)
+    words.out.write_text(json.dumps(figures, indent=2), encoding="utf-8")
+    write_page(words.page, figures)
+    print(f"written to {words.out} and {words.page}")
+
+
+def measure(folder: Path, *, num_images: int, num_rows: int) -> dict[str, Any]:
+    """Measure part by part; what takes long says so."""
+    say("training")
+    trained = training.measure()
+    say("an installation with two lines")
+    plant = build(folder / "workspace")
+    say("throughput")
+    lines = {name: _throughput(plant, name) for name in ("px256", "px128")}
+    say("start and an empty night")
+    starts = {"wall": scoring.start_wall_seconds(plant), "cpu": scoring.start_seconds(plant)}
+    night = scoring.empty_night(plant)
+    baselines = scoring.baselines(plant, "px128")
+    say(f"1,000 and {num_images:,} images")
+    grown = _growth(plant, num_images)
+    say(f"{num_rows:,} rows")
+    tables = {"SQLite": rows.load(f"sqlite:///{folder / 'rows.db'}", num_rows)}
+    with rows.postgresql() as url:
+        if url:
+            tables["PostgreSQL"] = rows.load(url, num_rows)
+    return {
+        **_keys(lines, starts, grown),
+        **lines,
+        "training": trained,
+        "starts": starts,
+        "empty_night_cpu_seconds": night,
+        "baselines": baselines,
+        "growth": grown,
+        "tables": tables,
+    }
+
+
+def _throughput(plant: Plant, line: str) -> dict[str, Any]:
+    one, two = scoring.throughput(plant, line, cores=1), scoring.throughput(plant, line, cores=2)
+    limits = {cores: scoring.limit(plant, line, cores=cores) for cores in (1, 2)}
+    highest = {
+        cores: [1 / (d + f) for d, f in zip(parts["decode"], parts["forward"], strict=True)]
+        for cores, parts in limits.items()
+    }
+    naive = scoring.naive(plant, line)
+    return {
+        "images_per_second_one_core": one,
+        "images_per_second_two_cores": two,
+        "limit_one_core": highest[1],
+        "limit_two_cores": highest[2],
+        "seconds_decode_one_core": limits[1]["decode"],
+        "seconds_forward_one_core": limits[1]["forward"],
+        "naive": naive,
+        "share_of_limit": middle(two) / middle(highest[2]),
+        "two_core_speedup": middle(two) / middle(one),
+        "speedup_over_naive": middle(two) / middle(naive["by_32"]),
+    }
+
+
+def _growth(plant: Plant, count: int) -> dict[str, Any]:
+    # a batch of each size first: the first pages of a database and of a cache are no growth
+    small = [growth.night(plant, f"2026-03-{day:02}", 1_000) for day in (1, 2, 3)][1:]
+    large = growth.night(plant, "2026-04-01", count)
+
+    def ratio(of: Callable[[growth.Night], float]) -> float:
+        return of(large) / middle([of(one) for one in small])
+
+    start = middle([one.again.wall_seconds for one in small])
+    return {
+        "images": count,
+        "memory": ratio(lambda night: night.score.peak_bytes),
+        # the start of a process is paid once, not per image
+        "wall_per_image": ratio(lambda night: (night.score.wall_seconds - start) / night.count),
+        "cpu_per_image": ratio(lambda night: night.score.cpu_seconds / night.count),
+        "database_per_image": ratio(lambda night: night.database_bytes / night.count),
+        "again_seconds_per_1000": large.again.wall_seconds / count * 1_000,
+        "again_seconds_1000": [one.again.wall_seconds for one in small],
+        "peak_bytes": {"1000": [one.score.peak_bytes for one in small], str(count): large.score.peak_bytes},
+        "wall_seconds": {"1000": [one.score.wall_seconds for one in small], str(count): large.score.wall_seconds},
+        "database_bytes": {"1000": [one.database_bytes for one in small], str(count): large.database_bytes},
+    }
+
+
+def _keys(
+    lines: Mapping[str, Mapping[str, Any]], starts: Mapping[str, Sequence[float]], grown: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the performance of a version is followed by."""
+    quoted = lines["px256"]
+    return {
+        "images_per_second_per_core_128": middle(lines["px128"]["images_per_second_one_core"]),
+        "images_per_second_per_core_256": middle(quoted["images_per_second_one_core"]),
+        "share_of_limit": quoted["share_of_limit"],
+        "speedup_over_naive": quoted["speedup_over_naive"],
+        "two_core_speedup": quoted["two_core_speedup"],
+        "peak_memory_growth": grown["memory"],
+        "cost_growth": max(grown["wall_per_image"], grown["database_per_image"]),
+        "scoring_start_seconds": middle(starts["wall"]),
+    }
+
+
+def middle(samples: Sequence[float]) -> float:
+    """The median."""
+    return float(np.median(samples))
+
+
+def say(doing: str) -> None:
+    """Tell what is measured now."""
+    print(f"measuring {doing} …", flush=True)
+
+
+if __name__ == "__main__":
+    main()

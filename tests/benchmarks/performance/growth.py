@@ -1,0 +1,59 @@
+"""What a hundred times as many images cost: memory, time, rows; and what a second run costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from tests.benchmarks.performance.plant import Child, Plant, run_cae
+
+LINE, SIDE_PX = "px128", 128
+"""Small files: what grows with their number must not hide behind decoding."""
+
+
+@dataclass(frozen=True)
+class Night:
+    """What one batch has cost.
+
+    Attributes:
+        score: The process that scored it.
+        again: The processes that found nothing left to do.
+        database_bytes: By which the results database has grown.
+    """
+
+    count: int
+    score: Child
+    again: Child
+    database_bytes: int
+
+
+def night(plant: Plant, batch_id: str, count: int) -> Night:
+    """Deliver, validate and score a batch, then score it again."""
+    before = _database_bytes(plant)
+    plant.deliver(LINE, batch_id, count, side_px=SIDE_PX)
+    score = run_cae(plant, ["score", LINE])
+    after = _database_bytes(plant)
+    again = run_cae(plant, ["rescore", LINE, "--since", batch_id, "--until", batch_id])
+    with plant.services.engine.connect() as connection:
+        done = connection.scalar(
+            sa.text("SELECT count(*) FROM scores JOIN batches USING (batch_key) WHERE batch_id = :id"), {"id": batch_id}
+        )
+    assert done == count, f"{done} of {count} images were scored"
+    return Night(count, score, again, after - before)
+
+
+def _database_bytes(plant: Plant) -> int:
+    with plant.services.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        pages, free, size = (
+            int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+    return (pages - free) * size
+
+
+def map_bytes(plant: Plant) -> int:
+    """Bytes of all anomaly maps."""
+    return sum(path.stat().st_size for path in Path(plant.workspace / "maps").rglob("*.png"))

@@ -1,0 +1,147 @@
+"""An installation to measure: images made from real ones, lines with a champion, batches, child processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cae_pipeline.adapters.decoding import DecodeLimits, decode
+from cae_pipeline.core.line import Line
+from cae_pipeline.settings import Settings, read_lines
+from cae_pipeline.steps.promote import promote_challenger
+from cae_pipeline.steps.services import Services
+from cae_pipeline.steps.train import train_model
+from cae_pipeline.steps.validate import validate_batch
+from cae_pipeline.wiring import connect
+from infra.demo.deliver import read_cells
+
+NUM_NORMAL = 120
+SIDE_PX = 512
+LINES = """
+[lines.px128]
+description = "512 px JPEG looked at with 128 px"
+[lines.px128.model]
+channels = 3
+detail = 2
+[lines.px128.training]
+epochs = 4
+[lines.px128.validation]
+near_duplicates = false
+max_quarantined_share = 1
+
+[lines.px256]
+description = "512 px JPEG looked at with 256 px, the network of docs/quality.md"
+[lines.px256.model]
+channels = 3
+[lines.px256.training]
+epochs = 4
+[lines.px256.validation]
+near_duplicates = false
+max_quarantined_share = 1
+"""
+"""The networks that are measured are those of `normal` effort; their weights hardly matter for speed."""
+
+
+@dataclass(frozen=True)
+class Plant:
+    """One installation in a folder of its own."""
+
+    workspace: Path
+    services: Services
+    lines: dict[str, Line]
+
+    def deliver(self, line: str, batch_id: str, count: int, *, side_px: int = SIDE_PX) -> str:
+        """Put a batch of images into the landing zone, validate it, and return its key."""
+        folder = self.workspace / "landing" / line / batch_id
+        folder.mkdir(parents=True)
+        for number, content in enumerate(jpegs(count, seed=zlib.crc32(f"{line}/{batch_id}".encode()), side_px=side_px)):
+            (folder / f"{number:06}.jpg").write_bytes(content)
+        (folder / "_SUCCESS").touch()
+        return validate_batch(self.lines[line], batch_id, self.services).batch_key
+
+
+@dataclass(frozen=True)
+class Child:
+    """What a process of its own has cost."""
+
+    wall_seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+
+
+def build(workspace: Path) -> Plant:
+    """Set lines up, each with a champion."""
+    workspace.mkdir(parents=True)
+    (workspace / "lines.toml").write_text(LINES)
+    services = connect(Settings(workspace=workspace, chunk_size=4096))
+    plant = Plant(workspace, services, read_lines(workspace / "lines.toml"))
+    for name, line in plant.lines.items():
+        plant.deliver(name, "normal-1", NUM_NORMAL)
+        version = train_model(line, services).model_version
+        assert promote_challenger(line, version, services).promote, f"the gate refused {version}"
+    return plant
+
+
+def jpegs(count: int, *, seed: int, side_px: int) -> Iterator[bytes]:
+    """Make colour JPEGs, no two alike, from 64 real cells: enlarged, lit and tinted anew.
+
+    Only so many pictures are drawn; further files are those with other bytes behind the image's end, so that
+    a hundred thousand of them cost neither an hour nor a picture alike to the digest.
+    """
+    random = np.random.default_rng(seed)
+    cells = [cell for _, cell in zip(range(64), read_cells("mono"), strict=False)]
+    drawn: list[bytes] = []
+    for number in range(count):
+        if len(drawn) < 512:
+            grey = decode(cells[number % len(cells)].content, DecodeLimits())[0]
+            enlarged = cv2.resize(grey, (side_px, side_px), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+            tint = random.uniform(0.9, 1.1, 3) * random.uniform(0.9, 1.1)
+            noisy = enlarged[..., None] * tint + random.normal(0, 2, (side_px, side_px, 3))
+            done, encoded = cv2.imencode(
+                ".jpg", np.clip(noisy, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 90]
+            )
+            assert done
+            drawn.append(encoded.tobytes())
+        yield drawn[number % len(drawn)] + seed.to_bytes(8) + number.to_bytes(8)
+
+
+def run_cae(plant: Plant, arguments: Sequence[str], *, cores: int | None = None) -> Child:
+    """Run a `cae` command in a process of its own, on so many cores, and see what it costs."""
+    return run_python(["-m", "cae_pipeline", *arguments], cores=cores, workspace=plant.workspace)
+
+
+def run_python(arguments: Sequence[str], *, cores: int | None = None, workspace: Path | None = None) -> Child:
+    """Run Python in a process of its own.
+
+    Raises:
+        RuntimeError: If it fails; with what it said.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CAE_")}
+    if workspace is not None:
+        environment |= {"CAE_WORKSPACE": str(workspace), "CAE_CHUNK_SIZE": "4096"}
+    allowed = sorted(os.sched_getaffinity(0))[: cores or None]
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        ["taskset", "--cpu-list", ",".join(map(str, allowed)), sys.executable, *arguments],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - started
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}: {said[-2000:]}")
+    return Child(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
