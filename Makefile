@@ -81,6 +81,10 @@ test-e2e: $(VENV)/.dev ## Start the real scheduler and MLflow, trigger a run ove
 test-slow: $(VENV)/.dev ## Tests that take minutes: the demo twice, the notebook.
 	$(BIN)/python -m pytest -m slow -rP
 
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure speed, memory and growth; writes docs/performance.md (about 40 minutes).
+	$(BIN)/python -m tests.benchmarks.performance
+
 .PHONY: lock
 lock: $(UV) ## Choose versions anew for requirements/*.txt.
 	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 requirements/uv.in -o requirements/uv.txt

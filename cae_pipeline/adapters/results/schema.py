@@ -154,6 +154,14 @@ scores = sa.Table(
     sa.CheckConstraint(f"score >= 0 AND score <= {MAX_FINITE}", name="score_is_finite"),
     sa.CheckConstraint("p_value > 0 AND p_value <= 1", name="p_value_in_range"),
     sa.Index("scores_by_image", "image_id"),
+    # what people ask for is a few in a hundred
+    sa.Index(
+        "flagged_scores",
+        "batch_key",
+        "score",
+        sqlite_where=sa.text("is_anomalous"),
+        postgresql_where=sa.text("is_anomalous"),
+    ),
 )
 
 champions = sa.Table(

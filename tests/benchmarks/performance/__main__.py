@@ -66,6 +66,7 @@ def measure(folder: Path, *, num_images: int, num_rows: int) -> dict[str, Any]:
         "baselines": baselines,
         "growth": grown,
         "tables": tables,
+        "rows": num_rows,
     }
 
 

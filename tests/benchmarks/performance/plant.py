@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -138,10 +140,37 @@ def run_python(arguments: Sequence[str], *, cores: int | None = None, workspace:
         text=True,
     )
     assert process.stderr is not None
+    peak = _Peak(process.pid)
     said = process.stderr.read()
+    peak.stop()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - started
     if process.returncode:
         raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}: {said[-2000:]}")
-    return Child(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    return Child(seconds, usage.ru_utime + usage.ru_stime, peak.num_bytes)
+
+
+class _Peak(threading.Thread):
+    """Watches the high-water mark of a process; what wait4 tells counts the parent it was forked from too."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.num_bytes = 0
+        self._status = Path(f"/proc/{pid}/status")
+        self._ended = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.02):
+            try:
+                found = re.search(r"VmHWM:\s+(\d+) kB", self._status.read_text())
+            except OSError:
+                return
+            # before the program is loaded, the mark is still the parent's
+            if found and "python" in self._status.with_name("cmdline").read_text():
+                self.num_bytes = int(found[1]) * 1024
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -56,7 +57,7 @@ def limit(plant: Plant, line: str, *, cores: int) -> dict[str, list[float]]:
     out = plant.workspace / "limit.json"
     code = f"from tests.benchmarks.performance.scoring import measure_parts; measure_parts({line!r}, {str(out)!r})"
     run_python(["-c", code], cores=cores, workspace=plant.workspace)
-    parts: dict[str, list[float]] = pd.read_json(out, typ="series").to_dict()
+    parts: dict[str, list[float]] = json.loads(out.read_text())
     return parts
 
 
@@ -80,7 +81,7 @@ def measure_parts(line: str, out: str) -> None:
     for _ in range(ROUNDS):
         figures["decode"].append(_seconds(decode, parts) / (len(parts) * MINIBATCH_SIZE))
         figures["forward"].append(_seconds(scorer.forward, tiles) / (len(tiles) * MINIBATCH_SIZE))
-    pd.Series(figures).to_json(out)
+    Path(out).write_text(json.dumps(figures))
 
 
 def naive(plant: Plant, line: str) -> dict[str, list[float]]:
@@ -164,7 +165,8 @@ def empty_night(plant: Plant) -> float:
 
 def _small(path: Path) -> np.ndarray:
     grey = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
-    return cv2.resize(grey, (64, 64), interpolation=cv2.INTER_AREA).ravel().astype(np.float32) / 255
+    small: np.ndarray = cv2.resize(grey, (64, 64), interpolation=cv2.INTER_AREA).ravel().astype(np.float32) / 255
+    return small
 
 
 def _pixels(read: Any) -> Pixels:
