@@ -18,6 +18,7 @@ from cae_pipeline.model.parts import Parts
 from cae_pipeline.runtime.forward import INPUT, OUTPUTS
 from cae_pipeline.runtime.scorer import MINIBATCH_SIZE, Scorer
 
+DIRECTIONS = "directions"
 MAX_RECONSTRUCTION_DIFFERENCE = 1e-5
 """Of a pixel, of the range of an image."""
 MAX_SCORE_DIFFERENCE = 1e-4
@@ -44,10 +45,14 @@ def to_onnx(parts: Parts) -> bytes:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras tries what numpy 2 no longer has before it helps itself
         path = Path(folder) / "networks.onnx"
-        signature = [tf.TensorSpec(shape, tf.uint8, name=INPUT)]
-        build_forward(parts).export(path, format="onnx", verbose=False, input_signature=signature)
+        directions = parts.plane.directions
+        signature = [[tf.TensorSpec(shape, tf.uint8, name=INPUT), tf.TensorSpec(directions.shape, name=DIRECTIONS)]]
+        # apart, because the exporter copies constants many times over, and this one is most of the model
+        build_forward(parts, plane_apart=True).export(path, format="onnx", verbose=False, input_signature=signature)
         graph = onnx.load(path)
     _name_by_order(graph)
+    del graph.graph.input[1]
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(directions, DIRECTIONS))
     return bytes(graph.SerializeToString(deterministic=True))
 
 
@@ -73,7 +78,7 @@ def check_agreement(exported: Scorer, reference: Scorer, images: Pixels) -> Agre
 
 def _name_by_order(graph: onnx.ModelProto) -> None:
     """Name tensors by their order: the exporter's names count what else the process has built."""
-    names = {graph.graph.input[0].name: INPUT}
+    names = dict(zip((given.name for given in graph.graph.input), (INPUT, DIRECTIONS), strict=True))
     names.update(zip((output.name for output in graph.graph.output), OUTPUTS, strict=True))
 
     def renamed(name: str) -> str:

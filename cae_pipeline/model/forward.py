@@ -20,8 +20,12 @@ from cae_pipeline.model.parts import Parts
 from cae_pipeline.runtime.scorer import MINIBATCH_SIZE, Forward
 
 
-def build_forward(parts: Parts) -> keras.Model:
+def build_forward(parts: Parts, *, plane_apart: bool = False) -> keras.Model:
     """Join the networks.
+
+    Args:
+        parts: What to join.
+        plane_apart: Whether the directions of the plane are a second input instead of a constant.
 
     Returns:
         A model from uint8 `(n, *tile_px, c)` to the four arrays of `NetworkOutputs`, in their order.
@@ -33,11 +37,12 @@ def build_forward(parts: Parts) -> keras.Model:
     mean = ops.mean(ops.mean(ops.mean(pixels, axis=3, keepdims=True), axis=2, keepdims=True), axis=1, keepdims=True)
     even = ops.clip(pixels * (EVEN_BRIGHTNESS / ops.maximum(mean, DARKEST)), 0.0, 1.0)
     shown = keras.layers.AveragePooling2D(settings.detail)(even)
-    residuals = _residuals(parts, parts.encoder(even))
+    directions = keras.Input(batch_shape=parts.plane.directions.shape, name="directions") if plane_apart else None
+    residuals = _residuals(parts, parts.encoder(even), parts.plane.directions if directions is None else directions)
     inputs = discriminator_inputs(residuals, parts.spread)
     logits = [network(inputs) for network in parts.discriminators]
     return keras.Model(
-        tiles,
+        tiles if directions is None else [tiles, directions],
         [
             shown,
             parts.autoencoder(shown),
@@ -82,9 +87,9 @@ def network_images(even: Floats, settings: AutoencoderSettings) -> Floats:
     return shrunk
 
 
-def _residuals(parts: Parts, features: Any) -> Any:
+def _residuals(parts: Parts, features: Any, directions: Any) -> Any:
     """What the plane leaves of features; `LinearAutoencoder.residual` in Keras' words."""
     plane = parts.plane
     centred = ops.reshape(features / parts.scale, (-1, len(plane.mean))) - plane.mean
-    code = ops.matmul(centred, (plane.directions * plane.gains[:, None]).T)
-    return ops.reshape(centred - ops.matmul(code, plane.directions), (-1, *features.shape[1:]))
+    code = ops.matmul(centred, ops.transpose(directions)) * plane.gains
+    return ops.reshape(centred - ops.matmul(code, directions), (-1, *features.shape[1:]))
