@@ -23,6 +23,9 @@ def _muted_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
-# TensorFlow greets every process with its build options, before any setting can stop it
+# TensorFlow greets every process with its build options, and its first half-precision number with what this processor
+# cannot do with it, before any setting can stop it
 with _muted_stderr():
-    import tensorflow as _tensorflow  # noqa: F401
+    import tensorflow as _tensorflow
+
+    _tensorflow.cast(_tensorflow.zeros(1, "float16"), "float32")

@@ -35,6 +35,7 @@ from cae_pipeline.model.forward import compiled, network_images, run_all
 from cae_pipeline.model.parts import Parts
 from cae_pipeline.model.texture import fit_encoder
 from cae_pipeline.model.training import FittedAutoencoder, OnEpoch, Pairs, fit_autoencoder
+from cae_pipeline.runtime.parallel import in_order
 
 MIN_EXAM = 60
 """Damaged copies of the validation images, at least; where there are few, each is damaged several times."""
@@ -156,15 +157,18 @@ class _Maker:
         times = -(-max(count, len(positions)) // len(positions))
         random = np.random.default_rng(seed)
         order = np.concatenate([random.permutation(positions) for _ in range(times)])[: max(count, len(positions))]
-        made: list[tuple[Floats, Floats, Floats, Floats]] = []
-        for number, start in enumerate(_starts(len(order))):
-            before = self.tiles[order[start : start + CHUNK_SIZE]]
-            after = with_defects(before, seed=seed * 100_003 + number)
-            shown, features, gain = self._described(after.images)
-            wanted = network_images(np.clip(to_floats(before) * gain, 0, 1), self.model)
-            made.append((shown, wanted, features, _share(after.masks, features.shape[1:3])))
+        starts = enumerate(_starts(len(order)))
+        # the numbers of the chunks are their seeds: whoever is first, the damage is the same
+        made = in_order(lambda one: self._damaged(order[one[1] : one[1] + CHUNK_SIZE], seed * 100_003 + one[0]), starts)
         shown, wanted, features, share = (np.concatenate(arrays) for arrays in zip(*made, strict=True))
         return _Tiles(self.origins[order], shown, wanted, features, share)
+
+    def _damaged(self, positions: NDArray[np.int_], seed: int) -> tuple[Floats, Floats, Floats, Floats]:
+        before = self.tiles[positions]
+        after = with_defects(before, seed=seed)
+        shown, features, gain = self._described(after.images)
+        wanted = network_images(np.clip(to_floats(before) * gain, 0, 1), self.model)
+        return shown, wanted, features, _share(after.masks, features.shape[1:3])
 
     def _described(self, tiles: Pixels) -> tuple[Floats, Floats, Floats]:
         floats = to_floats(tiles)

@@ -14,7 +14,7 @@ from cae_pipeline.core.batch import Reason
 from cae_pipeline.core.images import Pixels
 from cae_pipeline.core.line import AutoencoderSettings
 from cae_pipeline.errors import UnreadableImageError
-from cae_pipeline.steps.parallel import in_order
+from cae_pipeline.runtime.parallel import in_order
 from cae_pipeline.steps.services import Services
 
 

@@ -16,10 +16,10 @@ from cae_pipeline.core.line import Line
 from cae_pipeline.core.scoring import regions
 from cae_pipeline.core.threshold import p_values
 from cae_pipeline.errors import NonFiniteScoreError
+from cae_pipeline.runtime.parallel import batched, in_order
 from cae_pipeline.runtime.scorer import Scorer
 from cae_pipeline.steps.find import is_normal_batch
 from cae_pipeline.steps.load import load_model
-from cae_pipeline.steps.parallel import batched, in_order
 from cae_pipeline.steps.read import ReadImage, read_image, stack
 from cae_pipeline.steps.services import Services
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from dataclasses import replace
@@ -13,6 +14,7 @@ import mlflow
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from PIL import Image
 
 from cae_pipeline.adapters import pictures
 from cae_pipeline.adapters.results import batches as batch_rows
@@ -20,6 +22,7 @@ from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results import models, queries, schema, scored
 from cae_pipeline.adapters.results.queries import AnomalyFilter, Page
 from cae_pipeline.core.images import Pixels
+from cae_pipeline.core.line import ValidationSettings
 from cae_pipeline.core.views import NetworkOutputs
 from cae_pipeline.errors import BatchRejectedError, CaeError, NoChampionError, NotFoundError
 from cae_pipeline.runtime.forward import onnx_forward
@@ -29,9 +32,10 @@ from cae_pipeline.steps.find import find_batches
 from cae_pipeline.steps.housekeeping import keep_house
 from cae_pipeline.steps.promote import promote_challenger
 from cae_pipeline.steps.publish import publish_night
-from cae_pipeline.steps.read import read_images
+from cae_pipeline.steps.read import read_image, read_images
 from cae_pipeline.steps.rescore import plan_rescoring
 from cae_pipeline.steps.score import plan_line, score_slices
+from cae_pipeline.steps.snapshot import take_snapshot
 from cae_pipeline.steps.train import train_model
 from cae_pipeline.steps.validate import validate_batch
 from cae_pipeline.steps.watch import watch_drift
@@ -186,6 +190,34 @@ def test_a_file_that_changes_after_validation_fails_and_never_passes_for_normal(
     batch = batch_rows.find_batch(plant.services.engine, key)
     assert batch is not None
     assert batch["status"] == "scored"
+
+
+def test_training_and_scoring_see_the_same_pixels_of_every_kind_of_file(plant: Plant) -> None:
+    colour = np.repeat(washer(1)[..., None], 3, axis=2)
+    turned, large = io.BytesIO(), io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(colour).save(turned, "JPEG", quality=95, exif=exif)
+    Image.fromarray(np.kron(washer(2), np.ones((8, 8), np.uint8))).save(large, "JPEG", quality=95)
+    files = {
+        "colour.png": png(colour),
+        "deep.png": png(washer(3).astype(np.uint16) * 257),
+        "large.jpg": large.getvalue(),
+        "turned.jpg": turned.getvalue(),
+    }
+    deliver(plant.landing, "washers", "normal-2", files)
+    limitless = replace(plant.line, validation=ValidationSettings(modes=("L", "RGB", "I;16"), near_duplicates=False))
+    key = validate_batch(limitless, "normal-2", plant.services).batch_key
+    held_back = image_rows.releasable(plant.services.engine, key)
+    now = plant.services.clock()
+    image_rows.release(plant.services.engine, key, held_back, author="me", note="another camera", released_at=now)
+    snapshot = take_snapshot(limitless, plant.services)
+    others = [row for row in snapshot.rows if row["batch_id"] == "normal-2"]
+    assert {row["name"] for row in others} == set(files)
+    for row, trained_on in zip(snapshot.rows, snapshot.pixels, strict=True):
+        scored_on = read_image(row, snapshot.model, plant.services).pixels
+        assert scored_on is not None
+        np.testing.assert_array_equal(scored_on, trained_on)
 
 
 def test_every_runtime_writes_the_same_rows(plant: Plant) -> None:

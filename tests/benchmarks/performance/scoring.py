@@ -20,9 +20,9 @@ from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results import models
 from cae_pipeline.core.images import Pixels
 from cae_pipeline.core.views import NetworkOutputs
+from cae_pipeline.runtime.parallel import in_order
 from cae_pipeline.runtime.scorer import MINIBATCH_SIZE, Scorer
 from cae_pipeline.steps.load import load_model, load_parts
-from cae_pipeline.steps.parallel import in_order
 from cae_pipeline.steps.read import read_image
 from tests.benchmarks.performance.plant import Plant, run_cae, run_python
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from cae_pipeline.runtime.cores import num_cores
-from cae_pipeline.steps.parallel import AHEAD, batched, in_order
+from cae_pipeline.runtime.parallel import AHEAD, batched, in_order
 
 
 def test_results_come_in_the_order_of_the_items_whoever_is_first() -> None:
