@@ -46,7 +46,6 @@ def night(plant: Plant, batch_id: str, count: int) -> Night:
 
 def _database_bytes(plant: Plant) -> int:
     with plant.services.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         pages, free, size = (
             int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
             for name in ("page_count", "freelist_count", "page_size")
