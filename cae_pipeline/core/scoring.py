@@ -161,6 +161,8 @@ def regions(anomaly_map: Floats, *, threshold: float, delivered_px: tuple[int, i
     Returns:
         Worst first.
     """
+    if anomaly_map.max() <= threshold:
+        return ()
     labels, _ = ndimage.label(anomaly_map > REGION_SHARE * threshold, structure=np.ones((3, 3)))
     down, across = delivered_px[0] / anomaly_map.shape[0], delivered_px[1] / anomaly_map.shape[1]
     found = []
