@@ -7,10 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from tests.benchmarks.performance.plant import Child, Plant, run_cae
-
-LINE, SIDE_PX = "px128", 128
-"""Small files: what grows with their number must not hide behind decoding."""
+from tests.benchmarks.performance.plant import SMALL, Child, Plant, run_cae
 
 
 @dataclass(frozen=True)
@@ -32,10 +29,10 @@ class Night:
 def night(plant: Plant, batch_id: str, count: int) -> Night:
     """Deliver, validate and score a batch, then score it again."""
     before = _database_bytes(plant)
-    plant.deliver(LINE, batch_id, count, side_px=SIDE_PX)
-    score = run_cae(plant, ["score", LINE])
+    plant.deliver(SMALL, batch_id, count)
+    score = run_cae(plant, ["score", SMALL])
     after = _database_bytes(plant)
-    again = run_cae(plant, ["rescore", LINE, "--since", batch_id, "--until", batch_id])
+    again = run_cae(plant, ["rescore", SMALL, "--since", batch_id, "--until", batch_id])
     with plant.services.engine.connect() as connection:
         done = connection.scalar(
             sa.text("SELECT count(*) FROM scores JOIN batches USING (batch_key) WHERE batch_id = :id"), {"id": batch_id}

@@ -28,7 +28,7 @@ from cae_pipeline.wiring import connect
 from infra.demo.deliver import read_cells
 
 NUM_NORMAL = 120
-SIDE_PX = 512
+SMALL = "small"
 LINES = """
 [lines.px128]
 description = "512 px JPEG looked at with 128 px"
@@ -38,6 +38,18 @@ detail = 2
 [lines.px128.training]
 epochs = 4
 [lines.px128.validation]
+near_duplicates = false
+max_quarantined_share = 1
+
+[lines.small]
+description = "128 px JPEG: what grows with the number of images must not hide behind decoding"
+[lines.small.model]
+channels = 3
+detail = 2
+[lines.small.training]
+effort = "quick"
+epochs = 4
+[lines.small.validation]
 near_duplicates = false
 max_quarantined_share = 1
 
@@ -62,14 +74,16 @@ class Plant:
     services: Services
     lines: dict[str, Line]
 
-    def deliver(self, line: str, batch_id: str, count: int, *, side_px: int = SIDE_PX) -> str:
-        """Put a batch of images into the landing zone, validate it, and return its key."""
+    def deliver(self, line: str, batch_id: str, count: int) -> None:
+        """Put a batch of images into the landing zone and validate it."""
+        side_px = 128 if line == SMALL else 512
         folder = self.workspace / "landing" / line / batch_id
         folder.mkdir(parents=True)
         for number, content in enumerate(jpegs(count, seed=zlib.crc32(f"{line}/{batch_id}".encode()), side_px=side_px)):
             (folder / f"{number:06}.jpg").write_bytes(content)
         (folder / "_SUCCESS").touch()
-        return validate_batch(self.lines[line], batch_id, self.services).batch_key
+        validated = validate_batch(self.lines[line], batch_id, self.services)
+        assert validated.num_quarantined == 0, f"{validated.num_quarantined} of {count} images were quarantined"
 
 
 @dataclass(frozen=True)
