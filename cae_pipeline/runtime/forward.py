@@ -1,20 +1,28 @@
 """The networks of a model as one function on arrays, run by ONNX Runtime or OpenVINO.
 
-A run takes one core: scoring keeps the cores busy with several minibatches at once, which loses
-nothing to waiting, as threads inside one run would.
+A run of ONNX Runtime takes one core: scoring keeps the cores busy with several minibatches at once, which loses
+nothing to waiting, as threads inside one run would. OpenVINO spreads one run over all cores instead: two of its runs
+asked for from two Python threads can wait for each other for ever.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
+# from version 1.32 on it reports to its maker as soon as it is imported, unless it is told not to
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import numpy as np
 import onnxruntime
 
 from cae_pipeline.core.images import Floats, Pixels
 from cae_pipeline.core.views import NetworkOutputs
 from cae_pipeline.errors import ArtefactError, ConfigurationError
+from cae_pipeline.runtime.cores import num_cores
 from cae_pipeline.runtime.scorer import Forward
 
 INPUT = "tiles"
@@ -56,13 +64,15 @@ def openvino_forward(graph: bytes) -> Forward:
         raise ConfigurationError("OpenVINO is not installed; expected `pip install cae-pipeline[openvino]`.")
     import openvino
 
-    knobs = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    knobs = {"INFERENCE_NUM_THREADS": num_cores(), "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(openvino.Core().read_model(graph), "CPU", knobs)
 
+    request, one_at_a_time = compiled.create_infer_request(), threading.Lock()
+
     def forward(tiles: Pixels) -> NetworkOutputs:
-        # a request of its own for every call: one must not be used by two threads at once
-        results = compiled.create_infer_request().infer({INPUT: tiles})
-        return _outputs({name: results[name] for name in OUTPUTS})
+        with one_at_a_time:
+            results = request.infer({INPUT: tiles})
+            return _outputs({name: np.array(results[name]) for name in OUTPUTS})
 
     return forward
 

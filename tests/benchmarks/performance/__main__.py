@@ -6,7 +6,7 @@ import argparse
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,49 +28,46 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=REPOSITORY / "docs" / "performance.md")
     words = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="cae-bench-"))
+    words.out.parent.mkdir(parents=True, exist_ok=True)
+    figures: dict[str, Any] = {"rows": words.rows, "rounds": scoring.ROUNDS}
     try:
-        figures = measure(folder, num_images=words.images, num_rows=words.rows)
+        for part, figure in measure(folder, num_images=words.images, num_rows=words.rows):
+            figures[part] = figure
+            # part by part: half an hour is not lost with the last of them
+            words.out.write_text(json.dumps(figures, indent=2), encoding="utf-8")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    words.out.parent.mkdir(parents=True, exist_ok=True)
+    figures |= headline(figures)
     words.out.write_text(json.dumps(figures, indent=2), encoding="utf-8")
     write_page(words.page, figures)
     print(f"written to {words.out} and {words.page}")
 
 
-def measure(folder: Path, *, num_images: int, num_rows: int) -> dict[str, Any]:
+def measure(folder: Path, *, num_images: int, num_rows: int) -> Iterator[tuple[str, Any]]:
     """Measure part by part; what takes long says so."""
     say("training")
-    trained = training.measure()
-    say("an installation with two lines")
+    yield "training", training.measure()
+    say("an installation with three lines")
     plant = build(folder / "workspace")
-    say("throughput")
-    lines = {name: _throughput(plant, name) for name in ("px256", "px128")}
-    say("start and an empty night")
-    starts = {"wall": scoring.start_wall_seconds(plant), "cpu": scoring.start_seconds(plant)}
-    night = scoring.empty_night(plant)
-    baselines = scoring.baselines(plant, "px128")
+    for line in ("px256", "px128"):
+        say(f"the throughput of {line}")
+        yield line, throughput(plant, line)
+    say("baselines, start and an empty night")
+    yield "baselines", scoring.baselines(plant, "px128")
+    yield "starts", {"wall": scoring.start_wall_seconds(plant), "cpu": scoring.start_seconds(plant)}
+    yield "empty_night_cpu_seconds", scoring.empty_night(plant)
     say(f"1,000 and {num_images:,} images")
-    grown = _growth(plant, num_images)
+    yield "growth", grow(plant, num_images)
     say(f"{num_rows:,} rows")
     tables = {"SQLite": rows.load(f"sqlite:///{folder / 'rows.db'}", num_rows)}
     with rows.postgresql() as url:
         if url:
             tables["PostgreSQL"] = rows.load(url, num_rows)
-    return {
-        **_keys(lines, starts, grown),
-        **lines,
-        "training": trained,
-        "starts": starts,
-        "empty_night_cpu_seconds": night,
-        "baselines": baselines,
-        "growth": grown,
-        "tables": tables,
-        "rows": num_rows,
-    }
+    yield "tables", tables
 
 
-def _throughput(plant: Plant, line: str) -> dict[str, Any]:
+def throughput(plant: Plant, line: str) -> dict[str, Any]:
+    """Rates of scoring on one core and on two, beside their limits and the naive pipeline."""
     one, two = scoring.throughput(plant, line, cores=1), scoring.throughput(plant, line, cores=2)
     limits = {cores: scoring.limit(plant, line, cores=cores) for cores in (1, 2)}
     highest = {
@@ -92,7 +89,8 @@ def _throughput(plant: Plant, line: str) -> dict[str, Any]:
     }
 
 
-def _growth(plant: Plant, count: int) -> dict[str, Any]:
+def grow(plant: Plant, count: int) -> dict[str, Any]:
+    """What a large batch costs for each image, as a ratio to one of 1,000."""
     # a batch of each size first: the first pages of a database and of a cache are no growth
     small = [growth.night(plant, f"2026-03-{day:02}", 1_000) for day in (1, 2, 3)][1:]
     large = growth.night(plant, "2026-04-01", count)
@@ -116,20 +114,18 @@ def _growth(plant: Plant, count: int) -> dict[str, Any]:
     }
 
 
-def _keys(
-    lines: Mapping[str, Mapping[str, Any]], starts: Mapping[str, Sequence[float]], grown: Mapping[str, Any]
-) -> dict[str, Any]:
+def headline(figures: Mapping[str, Any]) -> dict[str, Any]:
     """What the performance of a version is followed by."""
-    quoted = lines["px256"]
+    quoted, grown = figures["px256"], figures["growth"]
     return {
-        "images_per_second_per_core_128": middle(lines["px128"]["images_per_second_one_core"]),
+        "images_per_second_per_core_128": middle(figures["px128"]["images_per_second_one_core"]),
         "images_per_second_per_core_256": middle(quoted["images_per_second_one_core"]),
         "share_of_limit": quoted["share_of_limit"],
         "speedup_over_naive": quoted["speedup_over_naive"],
         "two_core_speedup": quoted["two_core_speedup"],
         "peak_memory_growth": grown["memory"],
         "cost_growth": max(grown["wall_per_image"], grown["database_per_image"]),
-        "scoring_start_seconds": middle(starts["wall"]),
+        "scoring_start_seconds": middle(figures["starts"]["wall"]),
     }
 
 

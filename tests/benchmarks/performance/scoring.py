@@ -157,7 +157,7 @@ def start_wall_seconds(plant: Plant) -> list[float]:
 
 
 def empty_night(plant: Plant) -> float:
-    """CPU seconds of all processes of an empty night of two lines."""
+    """CPU seconds of all processes of an empty night."""
     night = ["--night", "2030-01-01"]
     steps = (["find", *night], ["plan"], ["watch", *night], ["publish", *night])
     return sum(run_cae(plant, step).cpu_seconds for step in steps)

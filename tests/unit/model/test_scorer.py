@@ -20,6 +20,7 @@ from cae_pipeline.model.forward import keras_forward
 from cae_pipeline.model.parts import Parts, arrays_of, parts_of
 from cae_pipeline.runtime.artefact import load_artefact, save_artefact
 from cae_pipeline.runtime.forward import onnx_forward, openvino_forward
+from cae_pipeline.runtime.parallel import in_order
 from cae_pipeline.runtime.scorer import Scorer
 from tests.conftest import washer
 
@@ -85,6 +86,15 @@ def test_onnx_and_openvino_give_what_keras_gives(parts: FittedParts, scorer: Sco
         agreement = check_agreement(replace(scorer, forward=forward), reference, images)
         assert agreement.reconstruction <= 1e-5
         assert agreement.score <= 1e-4
+
+
+def test_several_threads_may_ask_one_runtime_at_once(parts: FittedParts, scorer: Scorer) -> None:
+    images, graph = _images(range(500, 516)), to_onnx(parts.parts)
+    for forward in (onnx_forward(graph), openvino_forward(graph)):
+        ready = replace(scorer, forward=forward)
+        expected = ready.score_few(images).scores
+        for scored in in_order(ready.score_few, [images] * 200):
+            np.testing.assert_array_equal(scored.scores, expected)
 
 
 def test_several_discriminators_are_exported_as_their_mean(parts: FittedParts, scorer: Scorer) -> None:
