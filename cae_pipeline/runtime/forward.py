@@ -8,10 +8,12 @@ asked for from two Python threads can wait for each other for ever.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 # from version 1.32 on it reports to its maker as soon as it is imported, unless it is told not to
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -62,6 +64,8 @@ def openvino_forward(graph: bytes) -> Forward:
     """
     if not has_openvino():
         raise ConfigurationError("OpenVINO is not installed; expected `pip install cae-pipeline[openvino]`.")
+    # it would report to its maker, as soon as it is imported; without this module it does without
+    sys.modules.setdefault("openvino_telemetry", cast("ModuleType", None))
     import openvino
 
     knobs = {"INFERENCE_NUM_THREADS": num_cores(), "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
