@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,7 +15,7 @@ from cae_pipeline.core.scoring import ViewProfile
 from cae_pipeline.core.threshold import Scores
 from cae_pipeline.core.tiling import cut, join
 from cae_pipeline.core.views import NetworkOutputs, view_errors
-from cae_pipeline.runtime.cores import num_cores
+from cae_pipeline.runtime.parallel import in_order
 
 MINIBATCH_SIZE = 16
 """Tiles the networks see at once: enough to keep a core busy, few enough to stay in its cache."""
@@ -68,8 +67,7 @@ class Scorer:
         """
         step = self.images_per_minibatch
         parts = [images[start : start + step] for start in range(0, max(len(images), 1), step)]
-        with ThreadPoolExecutor(num_cores()) as pool:
-            judged = list(pool.map(self.score_few, parts))
+        judged = list(in_order(self.score_few, parts))
         return ScoredImages(
             *(
                 np.concatenate([getattr(part, name) for part in judged])

@@ -29,40 +29,27 @@ from infra.demo.deliver import read_cells
 
 NUM_NORMAL = 120
 SMALL = "small"
-LINES = """
-[lines.px128]
-description = "512 px JPEG looked at with 128 px"
-[lines.px128.model]
+_LINE = """
+[lines.{name}]
+description = "{description}"
+[lines.{name}.model]
 channels = 3
-detail = 2
-[lines.px128.training]
+detail = {detail}
+[lines.{name}.training]
+effort = "{effort}"
 epochs = 4
-[lines.px128.validation]
-near_duplicates = false
-max_quarantined_share = 1
-
-[lines.small]
-description = "128 px JPEG: what grows with the number of images must not hide behind decoding"
-[lines.small.model]
-channels = 3
-detail = 2
-[lines.small.training]
-effort = "quick"
-epochs = 4
-[lines.small.validation]
-near_duplicates = false
-max_quarantined_share = 1
-
-[lines.px256]
-description = "512 px JPEG looked at with 256 px, the network of docs/quality.md"
-[lines.px256.model]
-channels = 3
-[lines.px256.training]
-epochs = 4
-[lines.px256.validation]
+[lines.{name}.validation]
 near_duplicates = false
 max_quarantined_share = 1
 """
+LINES = "".join(
+    _LINE.format(name=name, description=description, detail=detail, effort=effort)
+    for name, description, detail, effort in (
+        ("px128", "512 px JPEG looked at with 128 px", 2, "normal"),
+        ("px256", "512 px JPEG looked at with 256 px, the network of docs/quality.md", 4, "normal"),
+        (SMALL, "128 px JPEG: what grows with the number of images must not hide behind decoding", 2, "quick"),
+    )
+)
 """The networks that are measured are those of `normal` effort; their weights hardly matter for speed."""
 
 
