@@ -9,6 +9,7 @@
     ├── BatchNotReadyError          files are still arriving                     (retry helps)
     ├── BatchRejectedError          a batch fails as a whole
     ├── TooFewNormalImagesError     a threshold or a training needs more images
+    ├── TooFewVerdictsError         a threshold needs more confirmed defects
     ├── NoChampionError             nothing may score this line yet
     ├── ArtefactError               stored weights are not those our table knows
     ├── NonFiniteScoreError         a score is NaN or infinite
@@ -76,6 +77,18 @@ class TooFewNormalImagesError(CaeError):
     def __init__(self, what: str, *, received: int, needed: int, advice: str) -> None:
         self.received, self.needed = received, needed
         super().__init__(f"{what}: expected at least {needed} normal images, received {received}. {advice}")
+
+
+class TooFewVerdictsError(CaeError):
+    """People have confirmed fewer defects than a threshold by verdicts needs."""
+
+    def __init__(self, line: str, *, received: int, needed: int) -> None:
+        self.line, self.received, self.needed = line, received, needed
+        super().__init__(
+            f"a threshold by verdicts on line {line!r}: expected at least {needed} confirmed defects that the champion "
+            f"has scored, received {received}. Judge more images (`cae queue --line {line}`), or fit one to a rate of "
+            "false alarms, which needs no verdicts."
+        )
 
 
 class NoChampionError(CaeError):

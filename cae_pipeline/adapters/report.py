@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -60,6 +60,19 @@ class LineNight:
 
 def render_night(night: date, lines: Sequence[LineNight], *, made_at: datetime) -> str:
     """Render the report of one night over all lines."""
+    return _render("night.html", night=night, lines=lines, made_at=made_at)
+
+
+def render_decision(page: Mapping[str, Any], *, made_at: datetime) -> str:
+    """Render the page about one decision of the gate.
+
+    Args:
+        page: `challenger`, `champion` (or None), `decision`, what became of it in a `word`, and the `author`.
+    """
+    return _render("gate.html", **page, made_at=made_at)
+
+
+def _render(template: str, **page: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -67,7 +80,7 @@ def render_night(night: date, lines: Sequence[LineNight], *, made_at: datetime) 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("night.html").render(night=night, lines=lines, made_at=made_at, version=__version__)
+    return environment.get_template(template).render(**page, version=__version__)
 
 
 def histogram_of(scores: Sequence[float], threshold: float) -> Histogram | None:

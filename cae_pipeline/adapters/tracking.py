@@ -126,6 +126,18 @@ def set_alias(tracking_uri: str, registered_name: str, alias: str, version: int)
             client.delete_registered_model_alias(registered_name, CHALLENGER)
 
 
+def alias_of(tracking_uri: str, registered_name: str, alias: str) -> int | None:
+    """Which version an alias points at; None where there is no such alias or model."""
+    client = _connect(tracking_uri)
+    try:
+        return int(client.get_model_version_by_alias(registered_name, alias).version)
+    except MlflowException as error:
+        # a missing alias is the first, a missing model the second
+        if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+            return None
+        raise
+
+
 def tag_version(tracking_uri: str, registered_name: str, version: int, tags: Mapping[str, str]) -> None:
     """Mark a registered version."""
     client = _connect(tracking_uri)
@@ -138,6 +150,11 @@ def tag_run(tracking_uri: str, run_id: str, tags: Mapping[str, str]) -> None:
     client = _connect(tracking_uri)
     for key, value in tags.items():
         client.set_tag(run_id, key, value)
+
+
+def log_page(tracking_uri: str, run_id: str, html: str, name: str) -> None:
+    """Keep a page with a run that has ended."""
+    _connect(tracking_uri).log_text(run_id, html, name)
 
 
 def fetch_artefact(tracking_uri: str, artefact_uri: str, folder: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,13 +12,18 @@ from cae_pipeline.cli.shared import (
     EffortOption,
     EpochsOption,
     Format,
+    FormatOption,
     LineArgument,
+    OutOption,
     SeedOption,
     open_line,
     print_result,
     print_rows,
     with_training,
 )
+
+if TYPE_CHECKING:
+    from cae_pipeline.core.promotion import Decision
 
 model_app = typer.Typer(no_args_is_help=True, help="The network of a line.")
 champion_app = typer.Typer(no_args_is_help=True, help="Who serves a line.")
@@ -51,7 +56,7 @@ def train(
     result: dict[str, Any] = {"model_version": version.model_version, "run_id": version.run_id, **version.figures}
     if promote_it:
         decision = promote_challenger(settings_of_line, version.model_version, services)
-        result |= {"promoted": decision.promote, "reasons": list(decision.reasons)}
+        result |= _told(decision)
     print_result(result)
 
 
@@ -61,7 +66,32 @@ def promote(line: LineArgument, model_version: Annotated[str, typer.Argument(hel
 
     settings_of_line, _, services = open_line(line)
     decision = promote_challenger(settings_of_line, model_version, services)
-    print_result({"model_version": model_version, "promoted": decision.promote, "reasons": list(decision.reasons)})
+    print_result({"model_version": model_version, **_told(decision)})
+
+
+def _told(decision: Decision) -> dict[str, Any]:
+    return {
+        "promoted": decision.promote and not decision.awaits_approval,
+        "awaits_approval": decision.awaits_approval,
+        "reasons": list(decision.reasons),
+    }
+
+
+@model_app.command("snapshot")
+def show_snapshot(
+    model_version: Annotated[str, typer.Argument(help="Such as cae-mono/3.")],
+    how: FormatOption = Format.TABLE,
+    out: OutOption = None,
+) -> None:
+    """List what a model was trained on, after every image has been found byte for byte in the landing zone."""
+    from cae_pipeline.adapters.results import models
+    from cae_pipeline.cli.shared import open_services
+    from cae_pipeline.steps.snapshot import rebuild_snapshot
+
+    _, services = open_services()
+    rows = rebuild_snapshot(models.find_version(services.engine, model_version), services)
+    columns = ["line", "batch_id", "name", "part", "image_id"]
+    print_rows([{name: row[name] for name in columns} for row in rows], how=how, columns=columns, out=out)
 
 
 @model_app.command("describe")
@@ -89,15 +119,42 @@ def describe_model(line: LineArgument, how: Annotated[Format, typer.Option("--fo
         print(f"\n{total:,} parameters; {pixels:,} numbers are squeezed into {settings_of_line.model.code_size}")
 
 
+@champion_app.command("rollback")
+def roll_back(
+    line: LineArgument,
+    to: Annotated[str | None, typer.Option(help="Who; without: who served before.")] = None,
+    note: Annotated[str, typer.Option(help="Why.")] = "",
+) -> None:
+    """Let a former champion serve again; scores that are there stay."""
+    from cae_pipeline.steps import promote as gate
+
+    settings_of_line, _, services = open_line(line)
+    print_result({"line": line, "champion": gate.roll_back(settings_of_line, services, to=to, note=note).model_version})
+
+
+@champion_app.command("approve")
+def approve(
+    line: LineArgument,
+    model_version: Annotated[str, typer.Argument(help="A challenger that the gate let through.")],
+    note: Annotated[str, typer.Option(help="Why.")] = "",
+) -> None:
+    """Agree that a challenger serves, on a line whose gate wants a person to."""
+    from cae_pipeline.steps import promote as gate
+
+    settings_of_line, _, services = open_line(line)
+    champion = gate.approve_challenger(settings_of_line, model_version, services, note=note)
+    print_result({"line": line, "champion": champion.model_version})
+
+
 @champion_app.command("show")
 def show_champion(
     line: LineArgument, as_of: Annotated[str | None, typer.Option(help="Who it was on this date.")] = None
 ) -> None:
     """Say which model version serves a line, or served it on a date."""
-    from cae_pipeline.adapters.results import models
+    from cae_pipeline.adapters.results import ledger
     from cae_pipeline.cli.shared import as_moment
 
     settings_of_line, _, services = open_line(line)
     moment = as_moment(as_of) if as_of else None
-    version = models.champion_of(services.engine, settings_of_line.name, as_of=moment)
-    print(json.dumps(asdict(version), indent=2))
+    version = ledger.champion_of(services.engine, settings_of_line.name, as_of=moment)
+    print(json.dumps(asdict(version), default=str, indent=2))

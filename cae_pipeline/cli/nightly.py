@@ -87,14 +87,14 @@ def score(
     runtime: RuntimeOption = None,
 ) -> None:
     """Judge accepted images and write scores, maps and regions."""
-    from cae_pipeline.adapters.results import models
+    from cae_pipeline.adapters.results import ledger, models
     from cae_pipeline.steps.score import Slice, plan_line, score_slices
 
     settings_of_line, settings, services = open_line(line, runtime=runtime)
     if model_version:
         version = models.find_version(services.engine, model_version)
     else:
-        version = models.champion_of(services.engine, settings_of_line.name)
+        version = ledger.champion_of(services.engine, settings_of_line.name)
     if slices:
         chunk = [Slice.parse(text) for text in slices]
     else:

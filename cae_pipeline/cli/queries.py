@@ -1,4 +1,4 @@
-"""Questions to the results table, verdicts, and releases from quarantine."""
+"""Questions to the results table, and releases from quarantine."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ BATCHES = Listing(
 RATES = Listing(
     "list_daily_rates",
     "-night",
-    "night line num_images num_quarantined num_failed num_scored num_flagged num_confirmed report",
+    "night line num_images num_quarantined num_failed num_scored num_flagged num_confirmed num_false_alarms "
+    "precision precision_low precision_high report",
     "Count images, quarantined, flagged and confirmed per line and night; names the night's report.",
     _report_of,
 )
@@ -76,8 +77,8 @@ VERSIONS = Listing(
 LEDGER = Listing(
     "list_promotions",
     "-promotion_id",
-    "decided_at line from_version to_version promoted author reasons",
-    "List every decision about a champion, with its reasons.",
+    "decided_at line event from_version to_version author note reasons",
+    "List everything that happened to champions and thresholds, with the reasons.",
 )
 QUARANTINE = Listing(
     "list_quarantined",
@@ -93,8 +94,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(rich_help_panel=panel)(anomalies)
     for name, listing in {"batches": BATCHES, "rates": RATES, "versions": VERSIONS, "ledger": LEDGER}.items():
         app.command(name, rich_help_panel=panel, help=listing.help)(_command(listing))
-    for command in (runs, verdict):
-        app.command(rich_help_panel=panel)(command)
+    app.command(rich_help_panel=panel)(runs)
     quarantine_app.command("list", help=QUARANTINE.help)(_command(QUARANTINE))
     app.add_typer(images_app, name="images", rich_help_panel="Queries")
     app.add_typer(quarantine_app, name="quarantine", rich_help_panel="Queries")
@@ -178,22 +178,6 @@ def runs(
         "epochs",
     ]
     print_rows(rows, how=how, columns=columns, out=out)
-
-
-def verdict(
-    image_id: Annotated[str, typer.Argument(metavar="IMAGE", help="Its id, or the first digits of it.")],
-    word: Annotated[str, typer.Argument(metavar="defect|normal|unsure")],
-    note: Annotated[str, typer.Option(help="Why.")] = "",
-) -> None:
-    """Say what an image really is; earlier verdicts stay."""
-    from cae_pipeline.adapters.results import queries, scored
-
-    if word not in ("defect", "normal", "unsure"):
-        raise typer.BadParameter(f"expected defect, normal or unsure, received {word!r}")
-    _, services = open_services()
-    full = queries.show_image(services.engine, image_id)["image_id"]
-    scored.record_verdict(services.engine, full, word, author=services.author, note=note, created_at=services.clock())
-    print_result({"image_id": full, "verdict": word})
 
 
 @images_app.command("show")

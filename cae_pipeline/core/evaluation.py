@@ -68,21 +68,35 @@ def image_figures(scores: NDArray[np.float64], flags: NDArray[np.bool_], defecti
         flags: What the pipeline said, shape `(n,)`.
         defective: What is true, shape `(n,)`; both kinds must be there.
 
-    Source:
-        The interval is Wilson's, "Probable inference", JASA 1927.
     """
     false_alarms, num_normal = int(flags[~defective].sum()), int((~defective).sum())
-    interval = stats.binomtest(false_alarms, num_normal).proportion_ci(method="wilson")
+    _, low, high = share_with_interval(false_alarms, num_normal) or (0.0, 0.0, 1.0)
     return ImageFigures(
         image_auroc=auroc(scores[~defective], scores[defective]),
         average_precision=float(metrics.average_precision_score(defective, scores)),
         f1=float(metrics.f1_score(defective, flags, zero_division=0.0)),
         false_alarm_rate=false_alarms / num_normal,
-        false_alarm_low=float(interval.low),
-        false_alarm_high=float(interval.high),
+        false_alarm_low=low,
+        false_alarm_high=high,
         num_normal=num_normal,
         num_defective=int(defective.sum()),
     )
+
+
+def share_with_interval(count: int, total: int) -> tuple[float, float, float] | None:
+    """A share with the lower and upper end of its 95 % interval; None of nothing.
+
+    Example:
+        >>> [round(value, 3) for value in share_with_interval(5, 100)]
+        [0.05, 0.022, 0.112]
+
+    Source:
+        Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+    """
+    if not total:
+        return None
+    interval = stats.binomtest(count, total).proportion_ci(method="wilson")
+    return count / total, float(interval.low), float(interval.high)
 
 
 def pixel_figures(maps: Sequence[Floats], masks: Sequence[NDArray[np.bool_]]) -> PixelFigures | None:

@@ -16,6 +16,7 @@ Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 Padding: TypeAlias = Literal["same", "valid"]
 Effort: TypeAlias = Literal["quick", "normal", "thorough"]
 View: TypeAlias = Literal["intensity", "structure", "texture", "defect"]
+Diagnosis: TypeAlias = Literal["none", "camera", "product", "defects", "threshold"]
 Turn: TypeAlias = Literal["flip_horizontal", "flip_vertical", "rotate_180"]
 
 VIEWS: tuple[View, ...] = ("intensity", "structure", "texture", "defect")
@@ -173,6 +174,50 @@ class ValidationSettings:
 
 
 @dataclass(frozen=True)
+class GateSettings:
+    """What a challenger must keep to become champion."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    min_synthetic_auroc: Share = 0.6
+    """On synthetic defects, that even a first model must reach; 0.5 is guessing."""
+    max_synthetic_loss: Share = 0.05
+    """How much worse than the champion on the same synthetic defects."""
+    min_golden_auroc: Share = 0.6
+    """On the golden set, that even a first model must reach."""
+    max_golden_loss: Share = 0.02
+    """How much worse than the champion on the golden set."""
+    min_golden_images: Count = 20
+    """Images of each kind, defects and normal ones, from which the golden set is asked."""
+    max_milliseconds_per_image: Annotated[float, Gt(0)] = 1000.0
+    """On one core, from pixels to score."""
+    max_memory_mib: Annotated[float, Gt(0)] = 2048.0
+    """Of a process that scores."""
+    approval: bool = False
+    """Whether a person must agree before a challenger serves."""
+
+
+@dataclass(frozen=True)
+class RetrainingSettings:
+    """When a training is asked for without anybody asking."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    on_drift: tuple[Diagnosis, ...] = ("product", "threshold")
+    """Diagnoses of a night that ask for a training; the gate still decides. A camera that moved is better put right."""
+    min_verdicts: Annotated[int, Ge(0)] = 50
+    """Newly judged images since the champion was registered that ask for a training; 0 for never."""
+    cool_down_days: Annotated[float, Ge(0)] = 7.0
+    """Days after a training before another one is asked for."""
+    mode: Literal["full", "refresh"] = "refresh"
+    """A full training starts afresh, a refresh from the champion's weights."""
+    max_new_per_batch: Count = 50
+    """Newly accepted images of one batch that a refresh may learn from."""
+    review_share: Share = 0.1
+    """Most anomalous share of a batch's newly accepted images that is kept back for review."""
+
+
+@dataclass(frozen=True)
 class Line:
     """A product or camera position with its own model."""
 
@@ -187,3 +232,5 @@ class Line:
     model: AutoencoderSettings = field(default_factory=AutoencoderSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
+    gate: GateSettings = field(default_factory=GateSettings)
+    retraining: RetrainingSettings = field(default_factory=RetrainingSettings)

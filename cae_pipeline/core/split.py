@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cae_pipeline.core.line import TrainingSettings
@@ -23,33 +23,53 @@ class Split:
     calibration: tuple[int, ...]
 
 
-def split_normal(image_ids: Sequence[str], training: TrainingSettings, *, target_false_alarm_rate: float) -> Split:
+def split_normal(
+    image_ids: Sequence[str],
+    training: TrainingSettings,
+    *,
+    target_false_alarm_rate: float,
+    settled: Mapping[str, str] | None = None,
+) -> Split:
     """Share images out by the digest of their id, so that the order of delivery has no say.
 
     Args:
         image_ids: One per image, all different.
         training: Seed and shares.
         target_false_alarm_rate: Calibration gets at least as many images as this needs.
+        settled: Images whose part (train, validation, calibration) is settled: a network that has seen an image must
+            not be judged by it later.
 
     Raises:
         TooFewNormalImagesError: If too few are left to train on.
     """
-    count = len(image_ids)
-    order = sorted(range(count), key=lambda index: _lot(training.seed, image_ids[index]))
-    num_calibration = max(math.ceil(training.calibration_share * count), min_normal_images(target_false_alarm_rate))
-    num_validation = max(math.ceil(training.validation_share * count), 2)
-    if count - num_calibration - num_validation < MIN_TRAINING_IMAGES:
+    known = settled or {}
+    parts: dict[str, list[int]] = {part: [] for part in Split.__dataclass_fields__}
+    for index, image_id in enumerate(image_ids):
+        if image_id in known:
+            parts[known[image_id]].append(index)
+    order = sorted(
+        (index for index in range(len(image_ids)) if image_ids[index] not in known),
+        key=lambda index: _lot(training.seed, image_ids[index]),
+    )
+    sizes = {
+        "calibration": max(
+            math.ceil(training.calibration_share * len(image_ids)), min_normal_images(target_false_alarm_rate)
+        ),
+        "validation": max(math.ceil(training.validation_share * len(image_ids)), 2),
+    }
+    for part, size in sizes.items():
+        missing = max(size - len(parts[part]), 0)
+        parts[part] += order[:missing]
+        order = order[missing:]
+    parts["train"] += order
+    if len(parts["train"]) < MIN_TRAINING_IMAGES:
         raise TooFewNormalImagesError(
-            f"training with {num_calibration} images for the threshold and {num_validation} to stop by",
-            received=count,
-            needed=num_calibration + num_validation + MIN_TRAINING_IMAGES,
+            f"training with {sizes['calibration']} images for the threshold and {sizes['validation']} to stop by",
+            received=len(image_ids),
+            needed=sum(sizes.values()) + MIN_TRAINING_IMAGES,
             advice=f"Deliver more of {', '.join(training.normal_batches)}, or raise target_false_alarm_rate.",
         )
-    return Split(
-        train=tuple(order[num_calibration + num_validation :]),
-        validation=tuple(order[num_calibration : num_calibration + num_validation]),
-        calibration=tuple(order[:num_calibration]),
-    )
+    return Split(**{part: tuple(members) for part, members in parts.items()})
 
 
 def _lot(seed: int, image_id: str) -> bytes:

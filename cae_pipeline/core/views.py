@@ -24,12 +24,14 @@ class NetworkOutputs:
         reconstructions: The same shape and range.
         texture: Error of the linear autoencoder in each cell, shape `(n, rows, columns)`, float32, ≥ 0.
         defect: What the discriminators say of each cell, shape `(n, rows, columns)`, float32, a logit.
+        code: Narrow middle of the autoencoder, shape `(n, code_size)`, float32.
     """
 
     shown: Floats
     reconstructions: Floats
     texture: Floats
     defect: Floats
+    code: Floats
 
 
 def view_errors(outputs: NetworkOutputs, views: Sequence[View]) -> dict[View, Floats]:

@@ -231,7 +231,8 @@ def _errors(parts: Parts, shown: Floats, residuals: Floats) -> dict[View, Floats
     rebuilt = run_all(compiled(parts.autoencoder, shown.shape[1:]), shown)
     inputs = np.concatenate([discriminator_inputs(one[None], parts.spread) for one in residuals])
     logits = [run_all(compiled(network, inputs.shape[1:]), inputs) for network in parts.discriminators]
-    outputs = NetworkOutputs(shown, rebuilt, texture_error(residuals), np.mean(logits, axis=0)[..., 0])
+    defect, no_code = np.mean(logits, axis=0)[..., 0], np.zeros((len(shown), 0), np.float32)
+    outputs = NetworkOutputs(shown, rebuilt, texture_error(residuals), defect, no_code)
     return view_errors(outputs, parts.settings.views)
 
 

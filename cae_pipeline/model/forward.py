@@ -28,7 +28,7 @@ def build_forward(parts: Parts, *, plane_apart: bool = False) -> keras.Model:
         plane_apart: Whether the directions of the plane are a second input instead of a constant.
 
     Returns:
-        A model from uint8 `(n, *tile_px, c)` to the four arrays of `NetworkOutputs`, in their order.
+        A model from uint8 `(n, *tile_px, c)` to the arrays of `NetworkOutputs`, in their order.
     """
     settings = parts.settings
     tiles = keras.Input((*settings.tile_px, settings.channels), dtype="uint8", name="tiles")
@@ -41,13 +41,15 @@ def build_forward(parts: Parts, *, plane_apart: bool = False) -> keras.Model:
     residuals = _residuals(parts, parts.encoder(even), parts.plane.directions if directions is None else directions)
     inputs = discriminator_inputs(residuals, parts.spread)
     logits = [network(inputs) for network in parts.discriminators]
+    rebuilt, code = _with_code(parts.autoencoder)(shown)
     return keras.Model(
         tiles if directions is None else [tiles, directions],
         [
             shown,
-            parts.autoencoder(shown),
+            rebuilt,
             ops.sqrt(ops.mean(residuals**2, axis=3)),
             ops.mean(ops.concatenate(logits, axis=3), axis=3),
+            code,
         ],
         name="forward",
     )
@@ -85,6 +87,10 @@ def network_images(even: Floats, settings: AutoencoderSettings) -> Floats:
     height, width, detail = settings.height_px, settings.width_px, settings.detail
     shrunk: Floats = even.reshape(len(even), height, detail, width, detail, settings.channels).mean(axis=(2, 4))
     return shrunk
+
+
+def _with_code(autoencoder: keras.Model) -> keras.Model:
+    return keras.Model(autoencoder.inputs, [autoencoder.output, autoencoder.get_layer("code").output])
 
 
 def _residuals(parts: Parts, features: Any, directions: Any) -> Any:

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cae_pipeline.core.images import Floats
 from cae_pipeline.core.line import AutoencoderSettings, View
 from cae_pipeline.core.scoring import ViewProfile
 from cae_pipeline.errors import ArtefactError
 from cae_pipeline.runtime.scorer import Forward, Scorer
 
 SPECIFICATION, ARRAYS, WEIGHTS, NETWORKS = "specification.json", "arrays.npz", "weights.npz", "networks.onnx"
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,12 @@ class Artefact:
     settings: AutoencoderSettings
     profiles: Mapping[View, ViewProfile]
     normal_scores: NDArray[np.float64]
+    normal_codes: Floats
     graph: bytes
 
     def scorer(self, forward: Forward) -> Scorer:
         """Judge with these networks."""
-        return Scorer(self.settings, forward, self.profiles, self.normal_scores)
+        return Scorer(self.settings, forward, self.profiles, self.normal_scores, self.normal_codes)
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """Read the arrays that Keras networks are filled with."""
@@ -84,7 +86,8 @@ def save_artefact(
         for view, profile in scorer.profiles.items()
         for field in fields(profile)
     }
-    _write_arrays(folder / ARRAYS, {"normal_scores": scorer.normal_scores, **profiles})
+    normal: dict[str, NDArray[Any]] = {"normal_scores": scorer.normal_scores, "normal_codes": scorer.normal_codes}
+    _write_arrays(folder / ARRAYS, {**normal, **profiles})
     return digest(folder)
 
 
@@ -110,6 +113,7 @@ def load_artefact(folder: Path, *, sha256: str) -> Artefact:
         replace(AutoencoderSettings(), **known),
         {view: _profile(view, arrays) for view in specification["views"]},
         arrays["normal_scores"],
+        arrays["normal_codes"],
         (folder / NETWORKS).read_bytes(),
     )
 

@@ -28,7 +28,7 @@ from cae_pipeline.runtime.cores import num_cores
 from cae_pipeline.runtime.scorer import Forward
 
 INPUT = "tiles"
-OUTPUTS = ("shown", "reconstructions", "texture", "defect")
+OUTPUTS = ("shown", "reconstructions", "texture", "defect", "code")
 
 
 def onnx_forward(graph: bytes) -> Forward:

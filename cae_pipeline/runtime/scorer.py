@@ -33,22 +33,30 @@ class ScoredImages:
         reconstructions: The same shape and range.
         maps: Anomaly maps, shape `(n, h, w)`, float32, ≥ 0.
         scores: Shape `(n,)`, float64, finite, ≥ 0.
+        codes: Narrow middle of the autoencoder, the mean over tiles, shape `(n, code_size)`, float32.
     """
 
     shown: Floats
     reconstructions: Floats
     maps: Floats
     scores: Scores
+    codes: Floats
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """Networks, what is usual for them, and the normal scores that p-values rest on."""
+    """Networks, what is usual for them, and what they say of held-out normal images.
+
+    Attributes:
+        normal_scores: What p-values rest on, shape `(n,)`.
+        normal_codes: What drift is held against, shape `(n, code_size)`.
+    """
 
     settings: AutoencoderSettings
     forward: Forward
     profiles: Mapping[View, ViewProfile]
     normal_scores: Scores
+    normal_codes: Floats
 
     @property
     def images_per_minibatch(self) -> int:
@@ -69,10 +77,7 @@ class Scorer:
         parts = [images[start : start + step] for start in range(0, max(len(images), 1), step)]
         judged = list(in_order(self.score_few, parts))
         return ScoredImages(
-            *(
-                np.concatenate([getattr(part, name) for part in judged])
-                for name in ("shown", "reconstructions", "maps", "scores")
-            )
+            *(np.concatenate([getattr(part, name) for part in judged]) for name in ScoredImages.__dataclass_fields__)
         )
 
     def score_few(self, images: Pixels) -> ScoredImages:
@@ -81,10 +86,12 @@ class Scorer:
         parts = [self._judge(tiles[start : start + MINIBATCH_SIZE]) for start in range(0, len(tiles), MINIBATCH_SIZE)]
         if not parts:
             parts = [self._judge(np.zeros((0, *self.settings.tile_px, self.settings.channels), np.uint8))]
-        shown, rebuilt, maps = (join(np.concatenate(arrays), self.settings) for arrays in zip(*parts, strict=True))
-        return ScoredImages(shown, rebuilt, maps[..., 0], scoring.scores(maps[..., 0]))
+        *pictures, codes = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        shown, rebuilt, maps = (join(tiled, self.settings) for tiled in pictures)
+        codes = codes.reshape(len(images), -1, codes.shape[1]).mean(axis=1) if len(images) else codes
+        return ScoredImages(shown, rebuilt, maps[..., 0], scoring.scores(maps[..., 0]), codes)
 
-    def _judge(self, tiles: Pixels) -> tuple[Floats, Floats, Floats]:
+    def _judge(self, tiles: Pixels) -> tuple[Floats, Floats, Floats, Floats]:
         outputs = run_padded(self.forward, tiles)
         size = (self.settings.height_px, self.settings.width_px)
         maps = {
@@ -92,7 +99,7 @@ class Scorer:
             for view, errors in view_errors(outputs, self.settings.views).items()
         }
         fused = scoring.fuse(maps, {view: profile.weight for view, profile in self.profiles.items()})
-        return outputs.shown, outputs.reconstructions, fused[..., None]
+        return outputs.shown, outputs.reconstructions, fused[..., None], outputs.code
 
 
 def run_padded(forward: Forward, tiles: Pixels) -> NetworkOutputs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -46,7 +46,13 @@ class FittedModel:
 
 
 def fit_model(
-    images: Pixels, image_ids: Sequence[str], line: Line, *, on_epoch: OnEpoch, initial: Parts | None = None
+    images: Pixels,
+    image_ids: Sequence[str],
+    line: Line,
+    *,
+    on_epoch: OnEpoch,
+    initial: Parts | None = None,
+    settled: Mapping[str, str] | None = None,
 ) -> FittedModel:
     """Train on one part of the normal images, learn what is usual from a second, the threshold from a third.
 
@@ -56,11 +62,14 @@ def fit_model(
         line: Network, training and target.
         on_epoch: Told about every epoch.
         initial: Whose weights to start from; None starts afresh.
+        settled: Digests of images whose part is settled, as those are that `initial` has seen.
 
     Raises:
         TooFewNormalImagesError: If there are too few for the target.
     """
-    split = split_normal(image_ids, line.training, target_false_alarm_rate=line.target_false_alarm_rate)
+    split = split_normal(
+        image_ids, line.training, target_false_alarm_rate=line.target_false_alarm_rate, settled=settled or {}
+    )
     started = time.perf_counter()
     fit = fit_parts(
         images,
@@ -72,8 +81,10 @@ def fit_model(
     )
     graph = to_onnx(fit.parts)
     calibration = images[list(split.calibration)]
-    fresh = Scorer(line.model, onnx_forward(graph), fit.profiles, np.zeros(0))
-    scorer = replace(fresh, normal_scores=fresh.score(calibration).scores)
+    nothing = np.zeros((0, line.model.code_size), np.float32)
+    fresh = Scorer(line.model, onnx_forward(graph), fit.profiles, np.zeros(0), nothing)
+    normal = fresh.score(calibration)
+    scorer = replace(fresh, normal_scores=normal.scores, normal_codes=normal.codes)
     threshold = fit_threshold(scorer.normal_scores, target_false_alarm_rate=line.target_false_alarm_rate)
     synthetic = scorer.score(with_defects(calibration, seed=line.training.seed).images).scores
     return FittedModel(

@@ -10,6 +10,7 @@ import structlog
 from cae_pipeline.adapters.results import database, queries
 from cae_pipeline.adapters.storage import files_older_than
 from cae_pipeline.errors import CaeError
+from cae_pipeline.steps.promote import repair_aliases
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
@@ -21,16 +22,18 @@ class Housekeeping:
 
     num_maps_removed: int
     backup: str
+    aliases_repaired: tuple[str, ...]
 
 
 def keep_house(services: Services, *, map_retention_days: int, backup_count: int) -> Housekeeping:
-    """Remove old maps of images that were not flagged, check the tables, back them up.
+    """Remove old maps of images that were not flagged, check the tables, back them up, mirror champions to MLflow.
 
     Raises:
         CaeError: If the tables contradict themselves; the backup is made before.
     """
     backup = _back_up(services, backup_count)
     removed = _remove_maps(services, map_retention_days)
+    repaired = tuple(repair_aliases(services))
     problems = queries.integrity_problems(services.engine)
     log.info("house_kept", maps_removed=removed, backup=backup, problems=len(problems))
     if problems:
@@ -38,7 +41,7 @@ def keep_house(services: Services, *, map_retention_days: int, backup_count: int
             f"the results database has {len(problems)} problems: {'; '.join(problems[:10])}. "
             f"Compare with the backups in {services.workspace / 'backups'}."
         )
-    return Housekeeping(removed, backup)
+    return Housekeeping(removed, backup, repaired)
 
 
 def _remove_maps(services: Services, days: int) -> int:

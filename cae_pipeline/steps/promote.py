@@ -1,54 +1,54 @@
-"""Let a challenger through the gate, or not; either way the ledger says why."""
+"""Let a challenger through the gate, or not; bring a former champion back. The ledger says why."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
+from typing import Any
 
 import structlog
 
-from cae_pipeline.adapters import tracking
-from cae_pipeline.adapters.results import images as image_rows
-from cae_pipeline.adapters.results import models
+from cae_pipeline.adapters import report, storage, tracking
+from cae_pipeline.adapters.results import ledger, models
+from cae_pipeline.adapters.results.ledger import Event
 from cae_pipeline.adapters.results.models import ModelVersion
-from cae_pipeline.core.evaluation import auroc
-from cae_pipeline.core.images import Pixels
 from cae_pipeline.core.line import Line
-from cae_pipeline.core.promotion import Decision, GateFigures, decide
-from cae_pipeline.errors import ArtefactError, NoChampionError, NonFiniteScoreError
-from cae_pipeline.model.corruption import with_defects
-from cae_pipeline.runtime.scorer import Scorer
+from cae_pipeline.core.promotion import Decision, decide
+from cae_pipeline.errors import CaeError
+from cae_pipeline.steps.gate import challenger_figures, champion_figures, set_exam
 from cae_pipeline.steps.load import load_model
-from cae_pipeline.steps.read import read_images, stack
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
 
 
 def promote_challenger(line: Line, model_version: str, services: Services) -> Decision:
-    """Hold a challenger against the champion on images the challenger was not trained to reconstruct.
-
-    Both judge its calibration images, as they are and with synthetic defects.
+    """Hold a challenger against the champion on images that neither was trained on.
 
     Raises:
         NotFoundError: If there is no such model version.
+        ArtefactError: If its files are not those that were registered.
         ConcurrentChangeError: If somebody else promoted in between.
     """
     challenger = models.find_version(services.engine, model_version)
-    champion = _champion(line, services)
+    champion = ledger.champion_or_none(services.engine, line.name)
     if champion is not None and champion.model_version == challenger.model_version:
         return Decision(True, ("ok: it is the champion already",))
     scorer = load_model(challenger, services)
-    yardstick = _yardstick(champion, scorer, services) if champion else None
-    pixels = _calibration_images(line, challenger, scorer, services)
-    seed = line.training.seed
+    exam = set_exam(line, challenger, champion, scorer, services)
     decision = decide(
-        _figures(scorer, challenger.threshold, pixels, seed),
-        _figures(yardstick, champion.threshold, pixels, seed) if champion and yardstick else None,
+        challenger_figures(scorer, challenger, exam, services),
+        champion_figures(champion, scorer, exam, services) if champion else None,
+        line.gate,
+        target_false_alarm_rate=line.target_false_alarm_rate,
     )
-    models.record_decision(services.engine, challenger, champion, decision, stamp=(services.author, services.clock()))
-    _mirror(line, challenger, decision, services)
+    ledger.record_decision(services.engine, challenger, champion, decision, services.stamp())
+    word = "refused"
+    if decision.promote:
+        word = "awaits approval" if decision.awaits_approval else "promoted"
+    _publish(challenger, champion, decision, word, services)
     log.info(
-        "challenger_promoted" if decision.promote else "challenger_refused",
+        "gate_decided",
+        decision=word,
         line=line.name,
         model_version=model_version,
         champion=champion.model_version if champion else None,
@@ -57,47 +57,106 @@ def promote_challenger(line: Line, model_version: str, services: Services) -> De
     return decision
 
 
-def _champion(line: Line, services: Services) -> ModelVersion | None:
+def approve_challenger(line: Line, model_version: str, services: Services, *, note: str = "") -> ModelVersion:
+    """Let a challenger serve that the gate let through and a person had to agree to.
+
+    Raises:
+        CaeError: If the gate has not let it through, or has decided about another one since.
+        ConcurrentChangeError: If somebody else promoted in between.
+    """
+    challenger = models.find_version(services.engine, model_version)
+    waiting = ledger.last_event(services.engine, line.name, Event.AWAITS_APPROVAL)
+    champion = ledger.champion_or_none(services.engine, line.name)
+    if waiting is None or waiting["to_version"] != model_version:
+        raise CaeError(
+            f"model version {model_version!r} does not wait for approval on line {line.name!r}; the gate must have let "
+            f"it through, and no other one after it. Ask the gate with `cae promote {line.name} {model_version}`."
+        )
+    decided_against = waiting["from_version"]
+    if decided_against != (champion.model_version if champion else ""):
+        raise CaeError(
+            f"the gate held {model_version!r} against {decided_against or 'nobody'}, but line {line.name!r} is served "
+            f"by another champion now. Ask the gate again with `cae promote {line.name} {model_version}`."
+        )
+    decision = Decision(True, ("ok: approved by a person", *waiting["reasons"]), waiting["figures"])
+    ledger.record_decision(services.engine, challenger, champion, decision, services.stamp(note))
+    _publish(challenger, champion, decision, "promoted", services)
+    log.info("challenger_approved", line=line.name, model_version=model_version, note=note)
+    return challenger
+
+
+def roll_back(line: Line, services: Services, *, to: str | None = None, note: str = "") -> ModelVersion:
+    """Let a former champion serve again; scores that others have written stay.
+
+    Args:
+        to: A model version; None is the one that served before.
+
+    Raises:
+        NoChampionError: If the line has no champion.
+        NotFoundError: If there is nobody to go back to.
+        ArtefactError: If the files of the former champion cannot be used.
+        ConcurrentChangeError: If somebody else promoted in between.
+    """
+    champion = ledger.champion_of(services.engine, line.name)
+    former = models.find_version(services.engine, to) if to else ledger.former_champion(services.engine, champion)
+    if former.line != line.name:
+        raise CaeError(f"model version {former.model_version!r} is of line {former.line!r}, expected {line.name!r}")
+    if former.model_version == champion.model_version:
+        raise CaeError(f"{former.model_version!r} serves line {line.name!r} already; name another one with --to")
+    load_model(former, services)  # before anything is changed: a model that cannot be loaded cannot serve
+    ledger.record_rollback(services.engine, champion, former, services.stamp(note))
+    mirror(former, {"decision": "rolled back to"}, services)
+    log.info("rolled_back", line=line.name, model_version=former.model_version, instead_of=champion.model_version)
+    return former
+
+
+def mirror(champion: ModelVersion, tags: Mapping[str, str], services: Services) -> None:
+    """Tell MLflow who is champion; if it does not answer, housekeeping will."""
+    name, number = tracking.registered_name(champion.line), int(champion.model_version.rsplit("/", 1)[1])
     try:
-        return models.champion_of(services.engine, line.name)
-    except NoChampionError:
-        return None
-
-
-def _calibration_images(line: Line, challenger: ModelVersion, scorer: Scorer, services: Services) -> Pixels:
-    members = models.snapshot_members(services.engine, challenger.model_version, part="calibration")
-    rows = image_rows.accepted_images(services.engine, sorted({batch_key for batch_key, _ in members}))
-    chosen = [row for row in rows if (row["batch_key"], row["name"]) in members]
-    return stack(list(read_images(chosen, scorer.settings, services, doing=f"gate {line.name}")), scorer.settings)
-
-
-def _yardstick(champion: ModelVersion, challenger: Scorer, services: Services) -> Scorer | None:
-    """A champion of another image size cannot judge these pixels, one whose files are broken nothing."""
-    try:
-        scorer = load_model(champion, services)
-    except ArtefactError as error:
-        log.warning("champion_unreadable", model_version=champion.model_version, problem=str(error))
-        return None
-    then, now = scorer.settings, challenger.settings
-    return scorer if (then.read_px, then.channels) == (now.read_px, now.channels) else None
-
-
-def _figures(scorer: Scorer, threshold: float, pixels: Pixels, seed: int) -> GateFigures:
-    try:
-        normal = scorer.score(pixels).scores
-        damaged = scorer.score(with_defects(pixels, seed=seed).images).scores
-    except NonFiniteScoreError:
-        return GateFigures(math.nan, threshold, math.nan)
-    return GateFigures(auroc(normal, damaged), threshold, float(normal.std()))
-
-
-def _mirror(line: Line, challenger: ModelVersion, decision: Decision, services: Services) -> None:
-    """Tell MLflow what the table says."""
-    name, number = tracking.registered_name(line.name), int(challenger.model_version.rsplit("/", 1)[1])
-    if decision.promote:
         tracking.set_alias(services.tracking_uri, name, tracking.CHAMPION, number)
-    word = "promoted" if decision.promote else "refused"
-    tracking.tag_version(
-        services.tracking_uri, name, number, {"decision": word, "reasons": " | ".join(decision.reasons)}
-    )
-    tracking.tag_run(services.tracking_uri, challenger.run_id, {"decision": word})
+        tracking.tag_version(services.tracking_uri, name, number, tags)
+    except CaeError as error:
+        log.warning("mlflow_not_told", model_version=champion.model_version, problem=str(error))
+
+
+def repair_aliases(services: Services) -> list[str]:
+    """Point MLflow's aliases to the champions of the table where they point elsewhere; returns the lines repaired."""
+    repaired = []
+    for line, model_version in ledger.all_champions(services.engine).items():
+        name, number = tracking.registered_name(line), int(model_version.rsplit("/", 1)[1])
+        if tracking.alias_of(services.tracking_uri, name, tracking.CHAMPION) != number:
+            tracking.set_alias(services.tracking_uri, name, tracking.CHAMPION, number)
+            log.warning("alias_repaired", line=line, model_version=model_version)
+            repaired.append(line)
+    return repaired
+
+
+def decision_page(model_version: str) -> str:
+    """Where the page about a decision lies, relative to the workspace."""
+    return f"reports/gate/{model_version.replace('/', '-v')}.html"
+
+
+def _publish(
+    challenger: ModelVersion, champion: ModelVersion | None, decision: Decision, word: str, services: Services
+) -> None:
+    """Write the decision's page, and tell MLflow what the table says."""
+    page: dict[str, Any] = {
+        "challenger": challenger,
+        "champion": champion,
+        "decision": decision,
+        "word": word,
+        "author": services.author,
+    }
+    html = report.render_decision(page, made_at=services.clock())
+    storage.write_atomically(services.workspace / decision_page(challenger.model_version), html.encode())
+    tags = {"decision": word, "reasons": " | ".join(decision.reasons)[:5000]}
+    if word == "promoted":
+        mirror(challenger, tags, services)
+    name, number = tracking.registered_name(challenger.line), int(challenger.model_version.rsplit("/", 1)[1])
+    try:
+        tracking.tag_version(services.tracking_uri, name, number, tags)
+        tracking.tag_run(services.tracking_uri, challenger.run_id, {"decision": word})
+        tracking.log_page(services.tracking_uri, challenger.run_id, html, "gate.html")
+    except CaeError as error:
+        log.warning("mlflow_not_told", model_version=challenger.model_version, problem=str(error))

@@ -111,7 +111,8 @@ def _flagged(row: Row, image: Row, services: Services) -> FlaggedImage:
     try:
         path = services.landing.path(row["line"], row["batch_id"], image["name"])
         pixels, _ = decode(path.read_bytes(), services.limits)
-        multiples = pictures.decode_map(services.workspace / row["map_uri"])
+        # a map is in units of the threshold it was scored with; another one may be in force by now
+        multiples = pictures.decode_map(services.workspace / row["map_uri"]) * (row["map_unit"] / row["threshold"])
         places = [Region(**region) for region in row["regions"]]
         picture = pictures.data_uri(pixels, max_px=PICTURE_PX)
         map_picture = pictures.data_uri(pictures.framed(pictures.overlay(pixels, multiples), places), max_px=PICTURE_PX)

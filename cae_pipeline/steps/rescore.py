@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from cae_pipeline.adapters.results import batches, models
+from cae_pipeline.adapters.results import batches, ledger, models
 from cae_pipeline.adapters.results.models import ModelVersion
 from cae_pipeline.errors import CaeError
 from cae_pipeline.steps.score import Slice, plan_chunks
@@ -41,7 +41,7 @@ def plan_rescoring(
     if isinstance(judge, str):
         version = models.find_version(services.engine, judge)
     else:
-        version = models.champion_of(services.engine, line, as_of=judge)
+        version = ledger.champion_of(services.engine, line, as_of=judge)
     if version.line != line:
         raise CaeError(
             f"model version {version.model_version!r} is of line {version.line!r}, expected one of line {line!r}"

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import structlog
 
 from cae_pipeline.adapters import pictures, storage
-from cae_pipeline.adapters.results import batches, models, scored
+from cae_pipeline.adapters.results import batches, ledger, scored
 from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results.models import ModelVersion
+from cae_pipeline.core.images import Floats
 from cae_pipeline.core.line import Line
 from cae_pipeline.core.scoring import regions
-from cae_pipeline.core.threshold import p_values
+from cae_pipeline.core.threshold import Scores, p_values
 from cae_pipeline.errors import NonFiniteScoreError
 from cae_pipeline.runtime.parallel import batched, in_order
-from cae_pipeline.runtime.scorer import Scorer
+from cae_pipeline.runtime.scorer import ScoredImages, Scorer
 from cae_pipeline.steps.find import is_normal_batch
 from cae_pipeline.steps.load import load_model
 from cae_pipeline.steps.read import ReadImage, read_image, stack
@@ -27,6 +29,8 @@ log = structlog.get_logger()
 
 PARTS_PER_WRITE = 8
 """Minibatches whose rows are written in one transaction: 128 images without tiles."""
+ROWS_AT_ONCE = 1024
+"""Rows of images that are in memory at once, however large the chunk."""
 
 
 @dataclass(frozen=True)
@@ -78,43 +82,61 @@ def score_slices(slices: Sequence[Slice], version: ModelVersion, services: Servi
     Raises:
         ArtefactError: If the model is not the one that was registered.
     """
-    flagged = failed = there = done = 0
-    scorer: Scorer | None = None
-    for part in slices:
-        rows = image_rows.accepted_images(
-            services.engine, [part.batch_key], part=(part.start, part.stop), judged_by=version.model_version
-        )
-        waiting = [row for row in rows if not row["is_judged"]]
-        there += len(rows) - len(waiting)
-        if waiting:
-            scorer = scorer or load_model(version, services)
-            new_flagged, new_failed = _score(waiting, scorer, version, services)
-            flagged, failed, done = flagged + new_flagged, failed + new_failed, done + len(waiting)
+    queue = _Queue(slices, version, services)
+    rows = iter(queue)
+    first = next(rows, None)
+    # nothing is loaded for a chunk that is done already
+    flagged, failed = _score(chain([first], rows), queue, services) if first else (0, 0)
     for batch_key in sorted({part.batch_key for part in slices}):
         batches.finish_if_complete(services.engine, batch_key, finished_at=services.clock())
     result = ScoredChunk(
         line=version.line,
         model_version=version.model_version,
-        num_scored=done - failed,
+        num_scored=queue.num_waiting - failed,
         num_flagged=flagged,
         num_failed=failed,
-        num_already_there=there,
+        num_already_there=queue.num_there,
     )
     log.info("chunk_scored", **asdict(result))
     return result
 
 
-def _score(rows: Sequence[Any], scorer: Scorer, version: ModelVersion, services: Services) -> tuple[int, int]:
+class _Queue:
+    """The images of some slices that wait, read from the table a part at a time, and how many there were."""
+
+    def __init__(self, slices: Sequence[Slice], version: ModelVersion, services: Services) -> None:
+        self.slices, self.version, self.services = slices, version, services
+        self.num_members = sum(part.stop - part.start for part in slices)
+        self.num_waiting = self.num_there = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for part in self.slices:
+            for start in range(part.start, part.stop, ROWS_AT_ONCE):
+                rows = image_rows.accepted_images(
+                    self.services.engine,
+                    [part.batch_key],
+                    part=(start, min(part.stop, start + ROWS_AT_ONCE)),
+                    judged_by=self.version.model_version,
+                )
+                waiting = [row for row in rows if not row["is_judged"]]
+                self.num_there += len(rows) - len(waiting)
+                self.num_waiting += len(waiting)
+                yield from waiting
+
+
+def _score(rows: Iterator[Any], queue: _Queue, services: Services) -> tuple[int, int]:
+    version = queue.version
+    scorer = load_model(version, services)
     step = scorer.images_per_minibatch
-    parts = [rows[start : start + step] for start in range(0, len(rows), step)]
-    judged = in_order(lambda part: _judge(part, scorer, version, services), parts)
+    judged = in_order(lambda part: _judge(part, scorer, version, services), batched(rows, step))
+    total = -(-queue.num_members // step)
     flagged = failed = 0
-    for some in batched(services.progress(judged, total=len(parts), doing=f"score {version.line}"), PARTS_PER_WRITE):
+    for some in batched(services.progress(judged, total=total, doing=f"score {version.line}"), PARTS_PER_WRITE):
         new = [row for part in some for row in part.rows]
         bad = [failure for part in some for failure in part.failures]
-        scored.record_scores(services.engine, new)
+        flagged += scored.record_scores(services.engine, new)
         image_rows.fail_images(services.engine, bad)
-        flagged, failed = flagged + sum(row["is_anomalous"] for row in new), failed + len(bad)
+        failed += len(bad)
     return flagged, failed
 
 
@@ -131,16 +153,22 @@ def _judge(part: Sequence[Any], scorer: Scorer, version: ModelVersion, services:
         )
     chances = p_values(judged.scores, scorer.normal_scores)
     rows = [
-        _row(image, version, services, judged=(judged.maps[i], float(judged.scores[i]), float(chances[i])))
+        {**_drawn(image, version, services, anomaly_map=judged.maps[i]), **_measured(judged, chances, i)}
         for i, image in enumerate(good)
     ]
     return _JudgedPart(rows, failures)
 
 
-def _row(
-    image: ReadImage, version: ModelVersion, services: Services, *, judged: tuple[Any, float, float]
-) -> dict[str, Any]:
-    anomaly_map, score, p_value = judged
+def _measured(judged: ScoredImages, chances: Scores, position: int) -> dict[str, Any]:
+    return {
+        "score": float(judged.scores[position]),
+        "p_value": float(chances[position]),
+        "code": judged.codes[position].astype("<f2").tobytes(),
+    }
+
+
+def _drawn(image: ReadImage, version: ModelVersion, services: Services, *, anomaly_map: Floats) -> dict[str, Any]:
+    """Write the map, find its regions, and say by whom and when it was made."""
     known = image.row
     uri = services.map_path(version.line, known["batch_key"], known["image_id"], version.model_version)
     encoded = pictures.encode_map(anomaly_map, threshold=version.threshold)
@@ -152,10 +180,7 @@ def _row(
         "image_id": known["image_id"],
         "model_version": version.model_version,
         "name": known["name"],
-        "score": score,
-        "p_value": p_value,
         "threshold_id": version.threshold_id,
-        "is_anomalous": score > version.threshold,
         "regions": [asdict(region) for region in places],
         "map_uri": str(uri),
         "run_id": version.run_id,
@@ -193,7 +218,7 @@ def plan_line(line: Line, *, chunk_size: int, services: Services) -> tuple[Model
     Raises:
         NoChampionError: If nobody may judge; the images wait.
     """
-    champion = models.champion_of(services.engine, line.name)
+    champion = ledger.champion_of(services.engine, line.name)
     unfinished = batches.unfinished_batches(services.engine, line.name)
     waiting = [row["batch_key"] for row in unfinished if not is_normal_batch(line, row["batch_id"])]
     return champion, plan_chunks(waiting, chunk_size=chunk_size, services=services)

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.decoding import DecodeLimits
+from cae_pipeline.adapters.results.ledger import Stamp
 from cae_pipeline.adapters.storage import LandingZone
 from cae_pipeline.runtime import Runtime
 
@@ -48,6 +49,10 @@ class Services:
     author: str
     dag_run_id: str
     runtime: Runtime = "auto"
+
+    def stamp(self, note: str = "") -> Stamp:
+        """Sign a row of the ledger."""
+        return Stamp(self.author, self.clock(), self.dag_run_id, note)
 
     def model_folder(self, sha256: str) -> Path:
         """Where a model's files are kept for scoring."""

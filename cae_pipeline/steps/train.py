@@ -11,8 +11,7 @@ import structlog
 
 from cae_pipeline import __version__
 from cae_pipeline.adapters import pictures, tracking
-from cae_pipeline.adapters.results import images as image_rows
-from cae_pipeline.adapters.results import models
+from cae_pipeline.adapters.results import ledger, verdicts
 from cae_pipeline.adapters.results.models import ModelVersion
 from cae_pipeline.core.convolution import describe
 from cae_pipeline.core.evaluation import auroc
@@ -35,16 +34,16 @@ def train_model(line: Line, services: Services, *, refresh: bool = False, note: 
     """Train, evaluate and register a challenger; whether it serves is for the gate.
 
     Args:
-        refresh: Start from the champion's weights instead of afresh.
+        refresh: Start from the champion's weights and snapshot instead of afresh.
         note: What a person wants remembered of this training.
 
     Raises:
         TooFewNormalImagesError: If the line has too few normal images.
         NoChampionError: If a refresh has nobody to start from.
     """
-    snapshot = take_snapshot(line, services)
+    champion = ledger.champion_of(services.engine, line.name) if refresh else None
+    snapshot = take_snapshot(line, services, refresh_of=champion)
     line = replace(line, model=snapshot.model)
-    champion = models.champion_of(services.engine, line.name) if refresh else None
     initial = load_parts(champion, services) if champion else None
     name = f"{'refresh' if refresh else 'full'} {services.clock():%Y-%m-%d %H:%M:%S}"
     with tracking.start_run(
@@ -63,7 +62,9 @@ def train_model(line: Line, services: Services, *, refresh: bool = False, note: 
             run.log_metrics(metrics, step=epoch)
             next(progress, None)
 
-        model = fit_model(snapshot.pixels, snapshot.image_ids, line, on_epoch=on_epoch, initial=initial)
+        model = fit_model(
+            snapshot.pixels, snapshot.image_ids, line, on_epoch=on_epoch, initial=initial, settled=snapshot.settled
+        )
         _log_outcome(run, line, snapshot, model)
         _log_histogram(run, line, model, services)
         version = register_model(run, line, snapshot, model, services)
@@ -123,7 +124,7 @@ def _log_histogram(run: tracking.TrackingRun, line: Line, model: FittedModel, se
     normal = model.scorer.normal_scores
     groups = {"normal, held out": normal, "synthetic defects": model.synthetic_scores}
     title = f"{line.name}: synthetic AUROC {model.synthetic_auroc:.3f}"
-    rows = image_rows.judged_images(services.engine, line.name, "defect")
+    rows = verdicts.judged_images(services.engine, line.name, "defect")
     pixels = stack(list(read_images(rows, line.model, services, doing=f"defects of {line.name}")), line.model)
     if len(pixels):
         confirmed = model.scorer.score(pixels).scores

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 import structlog
 from numpy.typing import NDArray
 
-from cae_pipeline.adapters.results import batches, models, scored
+from cae_pipeline.adapters.results import batches, ledger, models, scored
 from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.core.drift import DriftReport, compare
 from cae_pipeline.core.line import Line
@@ -28,7 +28,7 @@ def watch_drift(line: Line, night: date, services: Services) -> DriftReport:
     Raises:
         NoChampionError: If there is nothing to compare with.
     """
-    champion = models.champion_of(services.engine, line.name)
+    champion = ledger.champion_of(services.engine, line.name)
     members = models.snapshot_members(services.engine, champion.model_version)
     trained_on = image_rows.accepted_images(services.engine, sorted({key for key, _ in members}))
     then = _facts([row for row in trained_on if (row["batch_key"], row["name"]) in members])

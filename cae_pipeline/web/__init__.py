@@ -1,1 +1,1 @@
-"""Pages inside the Airflow UI."""
+"""Pages and the JSON API inside Airflow."""

@@ -102,12 +102,12 @@ def _run(dag: Any, log: Path, *, logical_date: datetime | None = None, conf: dic
 
 
 def _train(dags: dict[str, Any], engine: Any, log: Path) -> None:
-    from cae_pipeline.adapters.results import models
+    from cae_pipeline.adapters.results import ledger
     from cae_pipeline.errors import NoChampionError
 
     for line in LINES:
         try:
-            champion = models.champion_of(engine, line)
+            champion = ledger.champion_of(engine, line)
             say(f"{line}: champion {champion.model_version} is there already, nothing to train.")
             continue
         except NoChampionError:
@@ -116,7 +116,7 @@ def _train(dags: dict[str, Any], engine: Any, log: Path) -> None:
         run = _run(dags["train_model"], log, conf={"line": line, "note": "First model of the demo"})
         if str(run.state) != "success":
             raise SystemExit(f"train_model ended as {run.state}; see {log}")
-        champion = models.champion_of(engine, line)
+        champion = ledger.champion_of(engine, line)
         say(
             f"train_model: {champion.model_version} is champion after {time.monotonic() - started:.0f} s "
             f"({champion.figures['epochs']:.0f} epochs, {champion.figures['train_seconds']:.0f} s of them in training)."

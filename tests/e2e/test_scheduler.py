@@ -147,7 +147,7 @@ BEFORE = _listening()
 
 
 def test_a_training_and_a_night_triggered_over_rest_end_as_rows(up: Installation) -> None:
-    from cae_pipeline.adapters.results import models, queries
+    from cae_pipeline.adapters.results import ledger, queries
     from cae_pipeline.adapters.results.database import open_database
     from cae_pipeline.adapters.results.queries import AnomalyFilter, Page
 
@@ -156,7 +156,7 @@ def test_a_training_and_a_night_triggered_over_rest_end_as_rows(up: Installation
     deliver(landing, "washers", "2026-01-31", washers(range(300, 320)) | washers(range(400, 410), defect=True))
     assert up.trigger("train_model", {"line": "washers", "note": "over REST"}) == "success"
     engine = open_database(f"sqlite:///{up.workspace / 'results.db'}")
-    assert models.champion_of(engine, "washers").model_version == "cae-washers/1"
+    assert ledger.champion_of(engine, "washers").model_version == "cae-washers/1"
     assert up.trigger("nightly_inspection", {"night": "2026-01-31"}) == "success"
     flagged = queries.list_anomalies(engine, AnomalyFilter(line="washers"), Page("-score"))
     assert sum(row["name"].startswith("bad") for row in flagged) >= 9

@@ -90,7 +90,7 @@ def test_a_night_with_a_rejected_batch_is_red_and_everything_else_is_done(plant:
 
 @pytest.mark.timeout(600)
 def test_train_model_trains_the_line_of_the_form_and_promotes(workspace: Path) -> None:
-    from cae_pipeline.adapters.results import models
+    from cae_pipeline.adapters.results import ledger
     from cae_pipeline.settings import read_settings
     from cae_pipeline.wiring import connect
 
@@ -98,6 +98,6 @@ def test_train_model_trains_the_line_of_the_form_and_promotes(workspace: Path) -
     form = {"line": "washers", "epochs": 10, "seed": 0, "effort": "quick", "note": "from the form"}
     results, _ = _run(workspace, ("train_model", "2026-01-31T04:00:00+00:00", form))
     assert results[0][1:] == ["success", {"choose_lines": ["success"], "train": ["success"], "promote": ["success"]}]
-    champion = models.champion_of(connect(read_settings()).engine, "washers")
+    champion = ledger.champion_of(connect(read_settings()).engine, "washers")
     assert champion.model_version == "cae-washers/1"
     assert champion.figures["epochs"] == 10

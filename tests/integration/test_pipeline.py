@@ -19,15 +19,16 @@ from PIL import Image
 from cae_pipeline.adapters import pictures
 from cae_pipeline.adapters.results import batches as batch_rows
 from cae_pipeline.adapters.results import images as image_rows
-from cae_pipeline.adapters.results import models, queries, schema, scored
+from cae_pipeline.adapters.results import ledger, models, queries, schema, verdicts
 from cae_pipeline.adapters.results.queries import AnomalyFilter, Page
 from cae_pipeline.core.images import Pixels
 from cae_pipeline.core.line import ValidationSettings
+from cae_pipeline.core.verdict import Verdict
 from cae_pipeline.core.views import NetworkOutputs
 from cae_pipeline.errors import BatchRejectedError, CaeError, NoChampionError, NotFoundError
 from cae_pipeline.runtime.forward import onnx_forward
 from cae_pipeline.runtime.scorer import Forward
-from cae_pipeline.steps import load, promote
+from cae_pipeline.steps import gate, load
 from cae_pipeline.steps.find import find_batches
 from cae_pipeline.steps.housekeeping import keep_house
 from cae_pipeline.steps.promote import promote_challenger
@@ -77,6 +78,12 @@ def _counts(plant: Plant) -> dict[str, int]:
         }
 
 
+def _scored(plant: Plant, model_version: str) -> list[str]:
+    query = sa.select(schema.scores.c.name).where(schema.scores.c.model_version == model_version)
+    with plant.services.engine.connect() as connection:
+        return list(connection.scalars(query))
+
+
 def _anomalies(plant: Plant, **wanted: Any) -> list[dict[str, Any]]:
     return queries.list_anomalies(plant.services.engine, AnomalyFilter(**wanted), Page("-score", page_size=500))
 
@@ -108,7 +115,7 @@ def test_a_flagged_image_points_at_its_defect_and_carries_its_lineage(plant: Pla
     _night(plant)
     _score(plant)
     worst = _anomalies(plant)[0]
-    version = models.champion_of(plant.services.engine, "washers")
+    version = ledger.champion_of(plant.services.engine, "washers")
     assert (worst["model_version"], worst["run_id"]) == (version.model_version, version.run_id)
     assert 0 < worst["p_value"] <= 0.1
     clean, bitten = washer(int(worst["name"][3:8])), washer(int(worst["name"][3:8]), defect=True)
@@ -132,10 +139,10 @@ def test_the_same_batch_delivered_twice_is_scored_once(plant: Plant) -> None:
 
 
 def test_two_scoring_processes_at_once_end_as_if_one_had_run(plant: Plant) -> None:
-    key = _night(plant)
+    _night(plant)
     version, chunks = plan_line(plant.line, chunk_size=512, services=plant.services)
     assert at_once(lambda: score_slices(chunks[0], version, plant.services), times=2) == []
-    assert len(scored.scored_images(plant.services.engine, [key], version.model_version)) == 30
+    assert len(_scored(plant, version.model_version)) == 30
 
 
 def test_a_batch_that_fails_as_a_whole_says_expectation_seen_and_wanted_every_time(plant: Plant) -> None:
@@ -241,7 +248,7 @@ def test_every_runtime_writes_the_same_rows(plant: Plant) -> None:
 
 
 def test_a_registered_model_says_how_far_it_is_from_the_trained_one(plant: Plant) -> None:
-    figures = models.champion_of(plant.services.engine, "washers").figures
+    figures = ledger.champion_of(plant.services.engine, "washers").figures
     assert 0 <= figures["export_reconstruction_difference"] <= 1e-5
     assert 0 <= figures["export_score_difference"] <= 1e-4
     assert figures["openvino_speedup"] > 0
@@ -258,10 +265,10 @@ def _nothing_but_nan(forward: Forward) -> Forward:
 def test_broken_weights_fail_their_images_and_flag_none_as_normal(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = _night(plant)
+    _night(plant)
     monkeypatch.setattr(load, "onnx_forward", lambda graph: _nothing_but_nan(onnx_forward(graph)))
     _score(replace(plant, services=replace(plant.services, runtime="onnx")))
-    assert scored.scored_images(plant.services.engine, [key], "cae-washers/1") == set()
+    assert _scored(plant, "cae-washers/1") == []
     failed = [
         r
         for r in queries.list_quarantined(plant.services.engine, "washers", Page("name", page_size=99))
@@ -341,8 +348,8 @@ def test_a_second_model_sees_the_verdicts_and_judges_old_batches_beside_the_firs
     _score(plant)
     before_second = plant.services.clock()
     for row in _anomalies(plant)[:5]:
-        stamp: dict[str, Any] = {"author": "me", "note": "", "created_at": before_second}
-        scored.record_verdict(plant.services.engine, row["image_id"], "defect", **stamp)
+        said = Verdict(row["image_id"], "defect", "me", before_second)
+        verdicts.record_verdicts(plant.services.engine, [said])
     version = train_model(plant.line, plant.services, refresh=True)
     metrics = mlflow.MlflowClient(plant.services.tracking_uri).get_run(version.run_id).data.metrics
     assert metrics["num_defects_by_verdict"] == 5
@@ -383,13 +390,13 @@ def test_the_gate_judges_on_images_the_challenger_has_not_trained_on_whatever_it
         looked_at.update((row["batch_key"], row["name"]) for row in rows)
         return read_images(rows, *rest, **more)
 
-    monkeypatch.setattr(promote, "read_images", spy)
+    monkeypatch.setattr(gate, "read_images", spy)
     promote_challenger(plant.line, version.model_version, plant.services)
     assert looked_at == parts["calibration"]
 
 
 def test_a_champion_whose_files_are_broken_does_not_bar_its_successor(plant: Plant) -> None:
-    champion = models.champion_of(plant.services.engine, "washers")
+    champion = ledger.champion_of(plant.services.engine, "washers")
     specification = plant.services.model_folder(champion.artefact_sha256) / "specification.json"
     specification.write_text(specification.read_text() + " ")
     successor = replace(plant.line, training=replace(plant.line.training, seed=3))
@@ -397,7 +404,7 @@ def test_a_champion_whose_files_are_broken_does_not_bar_its_successor(plant: Pla
     decision = promote_challenger(successor, version.model_version, plant.services)
     assert decision.promote, decision.reasons
     assert not any("(champion" in reason for reason in decision.reasons)
-    assert models.champion_of(plant.services.engine, "washers").model_version == version.model_version
+    assert ledger.champion_of(plant.services.engine, "washers").model_version == version.model_version
 
 
 def test_a_challenger_that_learnt_nothing_is_refused_and_the_champion_stays(plant: Plant) -> None:
@@ -410,13 +417,13 @@ def test_a_challenger_that_learnt_nothing_is_refused_and_the_champion_stays(plan
     version = train_model(lazy, plant.services)
     decision = promote_challenger(plant.line, version.model_version, plant.services)
     assert not decision.promote
-    assert models.champion_of(plant.services.engine, "washers").model_version == "cae-washers/1"
+    assert ledger.champion_of(plant.services.engine, "washers").model_version == "cae-washers/1"
     [refused, _] = queries.list_promotions(plant.services.engine, "washers", Page("-promotion_id"))
-    assert not refused["promoted"]
+    assert refused["event"] == "refusal"
 
 
 def test_mlflow_shows_what_a_person_needs_to_judge_a_run(plant: Plant) -> None:
-    version = models.champion_of(plant.services.engine, "washers")
+    version = ledger.champion_of(plant.services.engine, "washers")
     client = mlflow.MlflowClient(plant.services.tracking_uri)
     run = client.get_run(version.run_id)
     assert run.data.params["model.filters"] == "[8, 16]"
@@ -485,9 +492,7 @@ def test_a_verdict_stays_when_an_image_is_judged_again(plant: Plant) -> None:
     _score(plant)
     image_id = _anomalies(plant)[0]["image_id"]
     for word in ("unsure", "defect"):
-        scored.record_verdict(
-            plant.services.engine, image_id, word, author="me", note="", created_at=plant.services.clock()
-        )
+        verdicts.record_verdicts(plant.services.engine, [Verdict(image_id, word, "me", plant.services.clock())])
     assert [row["image_id"] for row in _anomalies(plant, verdict="defect")] == [image_id]
     assert image_id not in [row["image_id"] for row in _anomalies(plant, verdict="none")]
     [rate] = [r for r in queries.list_daily_rates(plant.services.engine, None, Page("night")) if r["night"] == NIGHT]

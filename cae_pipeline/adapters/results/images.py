@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.results.database import insert_new, reading
-from cae_pipeline.adapters.results.schema import batches, images, releases, scores, verdicts
+from cae_pipeline.adapters.results.schema import batches, images, releases, scores, snapshots
 from cae_pipeline.core.batch import Batch, BatchStatus, ImageStatus, Reason
 from cae_pipeline.core.facts import ImageFacts
 from cae_pipeline.errors import CaeError, NotFoundError
@@ -77,23 +77,17 @@ def normal_images(engine: sa.Engine, line: str, patterns: Sequence[str]) -> list
     return sorted(by_picture.values(), key=lambda row: (row["batch_id"], row["name"]))
 
 
-def judged_images(engine: sa.Engine, line: str, verdict: str) -> list[sa.RowMapping]:
-    """Decodable images of a line whose latest verdict is a given one, each picture once."""
-    any_verdict = verdicts.alias()
-    latest = (
-        sa.select(sa.func.max(any_verdict.c.verdict_id))
-        .where(any_verdict.c.image_id == images.c.image_id)
-        .scalar_subquery()
-    )
+def snapshot_images(engine: sa.Engine, model_version: str) -> list[sa.RowMapping]:
+    """Images a model was trained on, each with the `part` it played; otherwise as `accepted_images`."""
     query = (
-        sa.select(images, batches.c.line, batches.c.batch_id)
+        sa.select(images, batches.c.line, batches.c.batch_id, snapshots.c.part)
         .join(batches, batches.c.batch_key == images.c.batch_key)
-        .join(verdicts, verdicts.c.verdict_id == latest)
-        .where(batches.c.line == line, verdicts.c.verdict == verdict, images.c.width_px.is_not(None))
-        .order_by(images.c.batch_key, images.c.name)
+        .join(snapshots, (snapshots.c.batch_key == images.c.batch_key) & (snapshots.c.name == images.c.name))
+        .where(snapshots.c.model_version == model_version)
+        .order_by(batches.c.batch_id, images.c.name)
     )
     with reading(engine) as connection:
-        return list({row["image_id"]: row for row in connection.execute(query).mappings()}.values())
+        return list(connection.execute(query).mappings())
 
 
 def earlier_images(engine: sa.Engine, batch: Batch) -> list[tuple[str, str]]:

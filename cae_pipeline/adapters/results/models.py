@@ -1,4 +1,4 @@
-"""Model versions, their thresholds, who is champion, and the ledger of promotions."""
+"""Model versions: what was registered, what it was trained on, and the threshold in force."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.results.database import insert_new, reading
-from cae_pipeline.adapters.results.schema import champions, model_versions, promotions, snapshots, thresholds
-from cae_pipeline.core.promotion import Decision
+from cae_pipeline.adapters.results.schema import model_versions, snapshots, thresholds
 from cae_pipeline.core.threshold import Threshold
-from cae_pipeline.errors import ConcurrentChangeError, NoChampionError, NotFoundError
+from cae_pipeline.errors import NotFoundError
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered artefact and the newest threshold fitted for it."""
+    """A registered artefact and the threshold in force, which is the newest."""
 
     model_version: str
     line: str
@@ -27,6 +26,7 @@ class ModelVersion:
     artefact_sha256: str
     snapshot_sha256: str
     figures: dict[str, Any]
+    registered_at: datetime
     threshold_id: int
     threshold: float
 
@@ -53,80 +53,24 @@ def register(
     return find_version(engine, row["model_version"])
 
 
-def find_version(engine: sa.Engine, model_version: str) -> ModelVersion:
+def find_version(engine: sa.Engine, model_version: str, *, as_of: datetime | None = None) -> ModelVersion:
     """Look a model version up.
+
+    Args:
+        as_of: With the threshold that was in force then; None is now.
 
     Raises:
         NotFoundError: If there is none of that name; lists those there are.
     """
     with reading(engine) as connection:
-        row = connection.execute(_versions().where(model_versions.c.model_version == model_version)).mappings().first()
+        query = _versions(as_of).where(model_versions.c.model_version == model_version)
+        row = connection.execute(query).mappings().first()
         if row is None:
             known = connection.scalars(
                 sa.select(model_versions.c.model_version).order_by(model_versions.c.registered_at)
             )
             raise NotFoundError("model version", model_version, known=list(known))
-    return _version(row)
-
-
-def champion_of(engine: sa.Engine, line: str, *, as_of: datetime | None = None) -> ModelVersion:
-    """Look up who serves a line, now or at a moment of the past.
-
-    Raises:
-        NoChampionError: If nobody does, or did.
-    """
-    if as_of is None:
-        query = sa.select(champions.c.model_version).where(champions.c.line == line)
-    else:
-        query = (
-            sa.select(promotions.c.to_version)
-            .where(promotions.c.line == line, promotions.c.promoted, promotions.c.decided_at <= as_of)
-            .order_by(promotions.c.promotion_id.desc())
-            .limit(1)
-        )
-    with reading(engine) as connection:
-        name = connection.scalar(query)
-    if name is None:
-        raise NoChampionError(line)
-    return find_version(engine, name)
-
-
-def record_decision(
-    engine: sa.Engine,
-    challenger: ModelVersion,
-    champion: ModelVersion | None,
-    decision: Decision,
-    *,
-    stamp: tuple[str, datetime],
-) -> None:
-    """Write a decision into the ledger and, if it was to promote, swap the champion.
-
-    Args:
-        champion: Who served when the decision was taken; another one by now stops the swap.
-        stamp: Author and time.
-
-    Raises:
-        ConcurrentChangeError: If somebody else promoted in between.
-    """
-    author, decided_at = stamp
-    before = champion.model_version if champion else None
-    with engine.begin() as connection:
-        if decision.promote:
-            _swap(connection, challenger, before)
-        connection.execute(
-            sa.insert(promotions),
-            [
-                {
-                    "line": challenger.line,
-                    "from_version": before or "",
-                    "to_version": challenger.model_version,
-                    "promoted": decision.promote,
-                    "reasons": list(decision.reasons),
-                    "author": author,
-                    "decided_at": decided_at,
-                }
-            ],
-        )
+    return ModelVersion(**{name: row[name] for name in ModelVersion.__dataclass_fields__})
 
 
 def snapshot_members(engine: sa.Engine, model_version: str, *, part: str | None = None) -> set[tuple[str, str]]:
@@ -138,36 +82,13 @@ def snapshot_members(engine: sa.Engine, model_version: str, *, part: str | None 
         return {(row.batch_key, row.name) for row in connection.execute(query)}
 
 
-def _swap(connection: sa.Connection, challenger: ModelVersion, before: str | None) -> None:
-    now = {"model_version": challenger.model_version, "threshold_id": challenger.threshold_id}
-    if before is None:
-        insert_new(connection, champions, [{"line": challenger.line, **now}])
-    else:
-        connection.execute(
-            sa.update(champions)
-            .where(champions.c.line == challenger.line, champions.c.model_version == before)
-            .values(**now)
-        )
-    serving = connection.scalar(sa.select(champions.c.model_version).where(champions.c.line == challenger.line))
-    if serving != challenger.model_version:
-        raise ConcurrentChangeError(
-            f"line {challenger.line!r}: expected champion {before!r}, found {serving!r}; somebody promoted in between. "
-            "Nothing was changed: compare with the new champion and try again."
-        )
-
-
-def _versions() -> sa.Select[Any]:
-    newest = (
-        sa.select(thresholds.c.model_version, sa.func.max(thresholds.c.threshold_id).label("threshold_id"))
-        .group_by(thresholds.c.model_version)
-        .subquery()
-    )
+def _versions(as_of: datetime | None) -> sa.Select[Any]:
+    newest = sa.select(thresholds.c.model_version, sa.func.max(thresholds.c.threshold_id).label("threshold_id"))
+    if as_of is not None:
+        newest = newest.where(thresholds.c.created_at <= as_of)
+    in_force = newest.group_by(thresholds.c.model_version).subquery()
     return (
         sa.select(model_versions, thresholds.c.threshold_id, thresholds.c.value.label("threshold"))
-        .join(newest, newest.c.model_version == model_versions.c.model_version)
-        .join(thresholds, thresholds.c.threshold_id == newest.c.threshold_id)
+        .join(in_force, in_force.c.model_version == model_versions.c.model_version)
+        .join(thresholds, thresholds.c.threshold_id == in_force.c.threshold_id)
     )
-
-
-def _version(row: sa.RowMapping) -> ModelVersion:
-    return ModelVersion(**{name: row[name] for name in ModelVersion.__dataclass_fields__})

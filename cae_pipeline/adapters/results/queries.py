@@ -22,7 +22,9 @@ from cae_pipeline.adapters.results.schema import (
     thresholds,
     verdicts,
 )
+from cae_pipeline.adapters.results.thresholds import in_force
 from cae_pipeline.core.batch import ImageStatus
+from cae_pipeline.core.evaluation import share_with_interval
 from cae_pipeline.errors import CaeError, NotFoundError
 
 Row = dict[str, Any]
@@ -40,8 +42,8 @@ daily_rates = sa.table(
     "daily_rates",
     *(sa.column(name, batches.c[name].type) for name in ("line", "night")),
     *(
-        sa.column(name, sa.Integer)
-        for name in ("num_images", "num_quarantined", "num_failed", "num_scored", "num_flagged", "num_confirmed")
+        sa.column(f"num_{name}", sa.Integer)
+        for name in ("images", "quarantined", "failed", "scored", "flagged", "confirmed", "false_alarms")
     ),
 )
 
@@ -146,8 +148,18 @@ def list_promotions(engine: sa.Engine, line: str | None, page: Page) -> list[Row
 
 
 def list_daily_rates(engine: sa.Engine, line: str | None, page: Page) -> list[Row]:
-    """Images, quarantined, flagged and confirmed per line and night."""
-    return _paged(engine, _of_line(sa.select(daily_rates), daily_rates.c.line, line), page)
+    """Images, quarantined, flagged and confirmed per line and night, with the precision people have found.
+
+    That is the confirmed share of the flagged images with a verdict of defect or normal, with its 95 % interval;
+    None where there is no verdict.
+    """
+    rows = _paged(engine, _of_line(sa.select(daily_rates), daily_rates.c.line, line), page)
+    return [{**row, **_precision(row["num_confirmed"], row["num_false_alarms"])} for row in rows]
+
+
+def _precision(confirmed: int, false_alarms: int) -> Row:
+    share = share_with_interval(confirmed, confirmed + false_alarms)
+    return dict(zip(("precision", "precision_low", "precision_high"), share or (None, None, None), strict=True))
 
 
 def show_image(engine: sa.Engine, image_id: str) -> Row:
@@ -175,7 +187,8 @@ def show_image(engine: sa.Engine, image_id: str) -> Row:
             )
         [full] = found
         deliveries = sa.select(batches.c.line, batches.c.batch_id, batches.c.night, images).join(batches)
-        judged = sa.select(scores, thresholds.c.value.label("threshold")).join(thresholds)
+        columns = [column for column in scores.c if column is not scores.c.code]
+        judged = sa.select(*columns, in_force(scores.c.model_version).label("threshold"))
         return {
             "image_id": full,
             "deliveries": _rows(connection, deliveries.where(images.c.image_id == full)),
@@ -194,7 +207,12 @@ def night_rows(engine: sa.Engine, night: date) -> dict[str, list[Row]]:
             "images": _rows(connection, sa.select(*columns, images).join(batches).where(of_night)),
             "scores": _rows(
                 connection,
-                sa.select(*columns, scores, thresholds.c.value.label("threshold"))
+                sa.select(
+                    *columns,
+                    scores,
+                    thresholds.c.value.label("map_unit"),
+                    in_force(scores.c.model_version).label("threshold"),
+                )
                 .join(batches, batches.c.batch_key == scores.c.batch_key)
                 .join(thresholds)
                 .where(of_night)

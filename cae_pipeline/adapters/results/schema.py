@@ -132,6 +132,10 @@ thresholds = sa.Table(
     Column("rank", sa.Integer, nullable=False),
     Column("num_normal", sa.Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("method", sa.String(16), nullable=False, server_default="conformal"),  # f1, cost, given
+    Column("num_defective", sa.Integer, nullable=False, server_default="0"),
+    Column("author", NAME, nullable=False, server_default=""),
+    Column("note", sa.Text, nullable=False, server_default=""),
     sa.CheckConstraint(f"value >= 0 AND value <= {MAX_FINITE}", name="threshold_is_finite"),
 )
 
@@ -144,13 +148,14 @@ scores = sa.Table(
     Column("name", NAME, nullable=False),
     Column("score", sa.Float, nullable=False),
     Column("p_value", sa.Float, nullable=False),
-    Column("threshold_id", sa.Integer, ForeignKey(thresholds.c.threshold_id), nullable=False),
-    Column("is_anomalous", sa.Boolean, nullable=False),
+    Column("threshold_id", sa.Integer, ForeignKey(thresholds.c.threshold_id), nullable=False),  # its map's unit
+    Column("is_anomalous", sa.Boolean, nullable=False),  # by the threshold in force
     Column("regions", sa.JSON, nullable=False),  # boxes, areas and peaks in delivered pixels
     Column("map_uri", sa.Text, nullable=False),
     Column("run_id", NAME, nullable=False),  # MLflow run that trained the model
     Column("dag_run_id", NAME, nullable=False, default=""),
     Column("scored_at", UtcDateTime, nullable=False),
+    Column("code", sa.LargeBinary),  # narrow middle of the autoencoder, little-endian float16
     sa.CheckConstraint(f"score >= 0 AND score <= {MAX_FINITE}", name="score_is_finite"),
     sa.CheckConstraint("p_value > 0 AND p_value <= 1", name="p_value_in_range"),
     sa.Index("scores_by_image", "image_id"),
@@ -179,10 +184,15 @@ promotions = sa.Table(
     Column("line", NAME, nullable=False),
     Column("from_version", NAME, nullable=False, default=""),
     Column("to_version", NAME, ForeignKey(model_versions.c.model_version), nullable=False),
-    Column("promoted", sa.Boolean, nullable=False),  # false: the gate refused
     Column("reasons", sa.JSON, nullable=False),
     Column("author", NAME, nullable=False),
     Column("decided_at", UtcDateTime, nullable=False),
+    Column("event", sa.String(16), nullable=False, server_default="promotion"),  # Event
+    Column("from_threshold_id", sa.Integer),
+    Column("to_threshold_id", sa.Integer),
+    Column("figures", sa.JSON, nullable=False, server_default="{}"),
+    Column("note", sa.Text, nullable=False, server_default=""),
+    Column("dag_run_id", NAME, nullable=False, server_default=""),
 )
 
 verdicts = sa.Table(
@@ -196,6 +206,8 @@ verdicts = sa.Table(
     Column("created_at", UtcDateTime, nullable=False),
     sa.CheckConstraint("verdict IN ('defect', 'normal', 'unsure')", name="verdict_word"),
     sa.Index("verdicts_by_image", "image_id"),
+    # the same said again, as by importing a file twice
+    sa.Index("verdicts_once", "image_id", "author", "created_at", unique=True),
 )
 
 drift_reports = sa.Table(
@@ -208,13 +220,43 @@ drift_reports = sa.Table(
     Column("shifts", sa.JSON, nullable=False),  # measure, distance, p_value, has_moved
     Column("has_drifted", sa.Boolean, nullable=False),
     Column("watched_at", UtcDateTime, nullable=False),
+    Column("diagnosis", sa.String(16), nullable=False, server_default="none"),  # Diagnosis
+    Column("reasons", sa.JSON, nullable=False, server_default="[]"),
+)
+
+retrainings = sa.Table(
+    "retrainings",
+    metadata,
+    Column("retraining_id", sa.Integer, primary_key=True, autoincrement=True),
+    Column("line", NAME, nullable=False),
+    Column("trigger", sa.String(16), nullable=False),  # drift, verdicts
+    Column("reason", sa.Text, nullable=False),
+    Column("dag_run_id", NAME, nullable=False, default=""),
+    Column("asked_at", UtcDateTime, nullable=False),
+    sa.Index("retrainings_by_line", "line", "asked_at"),
+)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    Column("alert_key", DIGEST, primary_key=True),  # digest of kind, line, night and what it is about
+    Column("kind", sa.String(32), nullable=False),
+    Column("line", NAME, nullable=False),
+    Column("night", sa.Date, nullable=False),
+    Column("message", sa.Text, nullable=False),
+    Column("raised_at", UtcDateTime, nullable=False),
+    Column("delivered_at", UtcDateTime),
+    Column("num_attempts", sa.Integer, nullable=False, default=0),
 )
 
 VIEWS = {
     # flagged images, with the latest verdict; is_latest is 0 where a later scoring replaced this one
     "anomalies": """
         SELECT batches.line, batches.batch_id, batches.night, scores.name, scores.image_id, scores.score,
-               scores.p_value, thresholds.value AS threshold, scores.model_version,
+               scores.p_value,
+               (SELECT value FROM thresholds WHERE thresholds.model_version = scores.model_version
+                ORDER BY threshold_id DESC LIMIT 1) AS threshold,
+               scores.model_version,
                COALESCE((SELECT verdict FROM verdicts WHERE verdicts.image_id = scores.image_id
                          ORDER BY verdict_id DESC LIMIT 1), '') AS verdict,
                CASE WHEN EXISTS (SELECT 1 FROM scores AS later WHERE later.batch_key = scores.batch_key
@@ -223,7 +265,6 @@ VIEWS = {
                scores.regions, scores.map_uri, scores.run_id, scores.dag_run_id, scores.scored_at
         FROM scores
         JOIN batches ON batches.batch_key = scores.batch_key
-        JOIN thresholds ON thresholds.threshold_id = scores.threshold_id
         WHERE scores.is_anomalous
     """,
     # what a line's nights looked like, one row per line and night
@@ -236,7 +277,10 @@ VIEWS = {
                SUM(CASE WHEN latest.is_anomalous THEN 1 ELSE 0 END) AS num_flagged,
                SUM(CASE WHEN latest.is_anomalous AND
                    (SELECT verdict FROM verdicts WHERE verdicts.image_id = images.image_id
-                    ORDER BY verdict_id DESC LIMIT 1) = 'defect' THEN 1 ELSE 0 END) AS num_confirmed
+                    ORDER BY verdict_id DESC LIMIT 1) = 'defect' THEN 1 ELSE 0 END) AS num_confirmed,
+               SUM(CASE WHEN latest.is_anomalous AND
+                   (SELECT verdict FROM verdicts WHERE verdicts.image_id = images.image_id
+                    ORDER BY verdict_id DESC LIMIT 1) = 'normal' THEN 1 ELSE 0 END) AS num_false_alarms
         FROM images
         JOIN batches ON batches.batch_key = images.batch_key
         LEFT JOIN releases ON releases.batch_key = images.batch_key AND releases.name = images.name

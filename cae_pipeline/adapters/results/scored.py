@@ -1,46 +1,37 @@
-"""Scores, verdicts and drift reports."""
+"""Scores and drift reports."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from cae_pipeline.adapters.results.database import insert, insert_new, reading
-from cae_pipeline.adapters.results.schema import drift_reports, images, scores, verdicts
-from cae_pipeline.errors import NotFoundError
+from cae_pipeline.adapters.results.database import insert, insert_new
+from cae_pipeline.adapters.results.schema import drift_reports, scores
+from cae_pipeline.adapters.results.thresholds import in_force, lock_version
 
 
-def record_scores(engine: sa.Engine, rows: Sequence[dict[str, Any]]) -> None:
-    """Write the scores of one chunk in one transaction; rows that are there already stay."""
-    with engine.begin() as connection:
-        insert_new(connection, scores, rows)
+def record_scores(engine: sa.Engine, rows: Sequence[dict[str, Any]]) -> int:
+    """Write the scores of one chunk in one transaction; rows that are there already stay.
 
+    They are judged by the threshold in force at that moment, whatever it was when the images were scored.
 
-def scored_images(engine: sa.Engine, batch_keys: Sequence[str], model_version: str) -> set[tuple[str, str]]:
-    """`(batch_key, image_id)` of what this model has judged already."""
-    query = sa.select(scores.c.batch_key, scores.c.image_id).where(
-        scores.c.batch_key.in_(batch_keys), scores.c.model_version == model_version
-    )
-    with reading(engine) as connection:
-        return {(row.batch_key, row.image_id) for row in connection.execute(query)}
-
-
-def record_verdict(
-    engine: sa.Engine, image_id: str, verdict: str, *, author: str, note: str, created_at: datetime
-) -> None:
-    """Append what a person says of an image; earlier verdicts stay.
-
-    Raises:
-        NotFoundError: If no batch ever held that image.
+    Returns:
+        How many of the rows are above it.
     """
-    row = {"image_id": image_id, "verdict": verdict, "author": author, "note": note, "created_at": created_at}
+    flagged = 0
     with engine.begin() as connection:
-        if connection.scalar(sa.select(images.c.name).where(images.c.image_id == image_id).limit(1)) is None:
-            raise NotFoundError("image", image_id, advice="List images with `cae anomalies`.")
-        connection.execute(sa.insert(verdicts), [row])
+        for version in {row["model_version"] for row in rows}:
+            lock_version(connection, version)
+            value: float = connection.execute(sa.select(in_force(sa.literal(version)))).scalar_one()
+            # a score that is none is left for the database to refuse
+            judged = [
+                {**row, "is_anomalous": (row["score"] or 0) > value} for row in rows if row["model_version"] == version
+            ]
+            insert_new(connection, scores, judged)
+            flagged += sum(row["is_anomalous"] for row in judged)
+    return flagged
 
 
 def record_drift(engine: sa.Engine, row: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from cae_pipeline.adapters.decoding import DecodeLimits, decode
-from cae_pipeline.adapters.results import models
+from cae_pipeline.adapters.results import ledger
 from cae_pipeline.core.line import Line
 from cae_pipeline.core.promotion import Decision
 from cae_pipeline.settings import Settings, read_lines
@@ -92,9 +92,7 @@ def build(workspace: Path) -> Plant:
         plant.deliver(name, "normal-1", NUM_NORMAL)
         # not through the gate: how well so short a training detects has no say in how fast it is
         decision = Decision(True, ("ok: speed is measured, not quality",))
-        models.record_decision(
-            services.engine, train_model(line, services), None, decision, stamp=(services.author, services.clock())
-        )
+        ledger.record_decision(services.engine, train_model(line, services), None, decision, services.stamp())
     return plant
 
 

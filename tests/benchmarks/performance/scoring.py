@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from PIL import Image
 
 from cae_pipeline.adapters.results import images as image_rows
-from cae_pipeline.adapters.results import models
+from cae_pipeline.adapters.results import ledger
 from cae_pipeline.core.images import Pixels
 from cae_pipeline.core.views import NetworkOutputs
 from cae_pipeline.runtime.parallel import in_order
@@ -31,11 +31,11 @@ ROUNDS = 3
 START = """
 from cae_pipeline.settings import read_settings
 from cae_pipeline.wiring import connect
-from cae_pipeline.adapters.results import models
+from cae_pipeline.adapters.results import ledger
 from cae_pipeline.steps import score
 import numpy as np
 services = connect(read_settings())
-scorer = score.load_model(models.champion_of(services.engine, "px256"), services)
+scorer = score.load_model(ledger.champion_of(services.engine, "px256"), services)
 scorer.score_few(np.zeros((1, *scorer.settings.read_px, scorer.settings.channels), np.uint8))
 """
 
@@ -67,7 +67,7 @@ def measure_parts(line: str, out: str) -> None:
     from cae_pipeline.wiring import connect
 
     services = connect(read_settings())
-    scorer = load_model(models.champion_of(services.engine, line), services)
+    scorer = load_model(ledger.champion_of(services.engine, line), services)
     with services.engine.connect() as connection:
         keys = list(connection.scalars(sa.text("SELECT batch_key FROM batches WHERE line = :line"), {"line": line}))
     rows = image_rows.accepted_images(services.engine, keys)[:MANY]
@@ -90,7 +90,7 @@ def naive(plant: Plant, line: str) -> dict[str, list[float]]:
 
     from cae_pipeline.model.forward import build_forward
 
-    version = models.champion_of(plant.services.engine, line)
+    version = ledger.champion_of(plant.services.engine, line)
     network: keras.Model = build_forward(load_parts(version, plant.services))
     scorer = replace(
         load_model(version, plant.services),

@@ -12,8 +12,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from cae_pipeline.adapters.results import batches as batch_rows
-from cae_pipeline.adapters.results import database, models, scored
+from cae_pipeline.adapters.results import database, ledger, models, scored
 from cae_pipeline.adapters.results import images as image_rows
+from cae_pipeline.adapters.results.ledger import Stamp
 from cae_pipeline.adapters.results.schema import VIEWS, UtcDateTime, champions, metadata, promotions, scores
 from cae_pipeline.core.batch import Batch, BatchStatus, ImageRecord, ImageStatus, Member, Reason
 from cae_pipeline.core.promotion import Decision
@@ -162,18 +163,18 @@ def test_what_cannot_be_decoded_cannot_be_released(engine: sa.Engine) -> None:
 
 def test_a_line_without_a_champion_is_a_clear_state(engine: sa.Engine) -> None:
     with pytest.raises(NoChampionError, match="images wait"):
-        models.champion_of(engine, "cells")
+        ledger.champion_of(engine, "cells")
 
 
 def test_only_one_of_two_promotions_from_the_same_champion_succeeds(engine: sa.Engine) -> None:
     first, second, third = (_version(engine, number) for number in (1, 2, 3))
     yes = Decision(True, ("ok",))
-    models.record_decision(engine, first, None, yes, stamp=("me", NOW))
-    models.record_decision(engine, second, first, yes, stamp=("me", NOW))
+    ledger.record_decision(engine, first, None, yes, Stamp("me", NOW))
+    ledger.record_decision(engine, second, first, yes, Stamp("me", NOW))
     with pytest.raises(ConcurrentChangeError, match="somebody promoted in between") as caught:
-        models.record_decision(engine, third, first, yes, stamp=("me", NOW))
+        ledger.record_decision(engine, third, first, yes, Stamp("me", NOW))
     assert caught.value.retryable
-    assert models.champion_of(engine, "cells").model_version == "cae-cells/2"
+    assert ledger.champion_of(engine, "cells").model_version == "cae-cells/2"
     with engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(promotions)) == 2
         assert connection.scalar(sa.select(champions.c.threshold_id)) == second.threshold_id
@@ -192,22 +193,22 @@ def test_what_a_model_was_trained_on_is_kept_with_the_part_each_image_played(eng
 
 def test_a_refusal_is_in_the_ledger_and_changes_nobody(engine: sa.Engine) -> None:
     first, second = _version(engine, 1), _version(engine, 2)
-    models.record_decision(engine, first, None, Decision(True, ("ok",)), stamp=("me", NOW))
-    models.record_decision(engine, second, first, Decision(False, ("REFUSED: worse",)), stamp=("me", NOW))
-    assert models.champion_of(engine, "cells").model_version == "cae-cells/1"
+    ledger.record_decision(engine, first, None, Decision(True, ("ok",)), Stamp("me", NOW))
+    ledger.record_decision(engine, second, first, Decision(False, ("REFUSED: worse",)), Stamp("me", NOW))
+    assert ledger.champion_of(engine, "cells").model_version == "cae-cells/1"
     with engine.connect() as connection:
-        assert connection.scalars(sa.select(promotions.c.promoted)).all() == [True, False]
+        assert connection.scalars(sa.select(promotions.c.event)).all() == ["promotion", "refusal"]
 
 
 def test_the_champion_of_a_moment_is_read_from_the_ledger(engine: sa.Engine) -> None:
     first, second = _version(engine, 1), _version(engine, 2)
     yes = Decision(True, ("ok",))
-    models.record_decision(engine, first, None, yes, stamp=("me", datetime(2026, 1, 1, tzinfo=UTC)))
-    models.record_decision(engine, second, first, yes, stamp=("me", datetime(2026, 2, 1, tzinfo=UTC)))
-    assert models.champion_of(engine, "cells", as_of=datetime(2026, 1, 15, tzinfo=UTC)).model_version == "cae-cells/1"
-    assert models.champion_of(engine, "cells", as_of=datetime(2026, 2, 2, tzinfo=UTC)).model_version == "cae-cells/2"
+    ledger.record_decision(engine, first, None, yes, Stamp("me", datetime(2026, 2, 1, tzinfo=UTC)))
+    ledger.record_decision(engine, second, first, yes, Stamp("me", datetime(2026, 3, 1, tzinfo=UTC)))
+    assert ledger.champion_of(engine, "cells", as_of=datetime(2026, 2, 15, tzinfo=UTC)).model_version == "cae-cells/1"
+    assert ledger.champion_of(engine, "cells", as_of=datetime(2026, 3, 2, tzinfo=UTC)).model_version == "cae-cells/2"
     with pytest.raises(NoChampionError):
-        models.champion_of(engine, "cells", as_of=datetime(2025, 12, 31, tzinfo=UTC))
+        ledger.champion_of(engine, "cells", as_of=datetime(2025, 12, 31, tzinfo=UTC))
 
 
 def test_a_time_without_a_zone_is_refused(engine: sa.Engine) -> None:

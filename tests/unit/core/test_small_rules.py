@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,6 @@ from cae_pipeline.core.batch import Member, batch_key, digest_members
 from cae_pipeline.core.drift import compare
 from cae_pipeline.core.images import to_floats, to_pixels, with_channels
 from cae_pipeline.core.line import TrainingSettings
-from cae_pipeline.core.promotion import GateFigures, decide
 from cae_pipeline.core.split import split_normal
 from cae_pipeline.errors import TooFewNormalImagesError
 
@@ -76,27 +73,3 @@ def test_quiet_nights_hardly_ever_raise_an_alarm() -> None:
 
 def test_a_handful_of_images_says_nothing_about_drift() -> None:
     assert compare({"a": np.zeros(100)}, {"a": np.ones(19)}).shifts == ()
-
-
-GOOD = GateFigures(synthetic_auroc=0.9, threshold=5.0, score_spread=1.0)
-
-
-def test_a_first_model_that_sees_synthetic_defects_passes() -> None:
-    assert decide(GOOD, None).promote
-
-
-@pytest.mark.parametrize(
-    ("challenger", "champion"),
-    [
-        (GateFigures(0.5, 5.0, 1.0), None),  # guesses
-        (GateFigures(0.8, 5.0, 1.0), GOOD),  # clearly worse than who serves
-        (GateFigures(math.nan, 5.0, math.nan), None),  # broken weights
-        (GateFigures(0.9, 0.0, 1.0), None),  # would flag everything
-        (GateFigures(0.9, 5.0, 0.0), None),  # gives everything the same score
-        (GateFigures(0.9, math.inf, 1.0), None),  # would flag nothing
-    ],
-)
-def test_a_bad_challenger_is_refused_with_a_reason(challenger: GateFigures, champion: GateFigures | None) -> None:
-    decision = decide(challenger, champion)
-    assert not decision.promote
-    assert any(reason.startswith("REFUSED") for reason in decision.reasons)

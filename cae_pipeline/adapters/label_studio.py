@@ -1,0 +1,151 @@
+"""Label Studio's JSON: images with what the model says as tasks, and people's verdicts as annotations.
+
+The format is that of Label Studio's import and export of tasks ("Label Studio JSON format of annotated tasks"):
+a list of tasks with `data`, `predictions` and `annotations`, boxes in percent of the image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cae_pipeline.core.verdict import WORDS, Verdict
+from cae_pipeline.errors import ConfigurationError
+
+VERDICT, BOXES, IMAGE = "verdict", "regions", "image"
+LABELLING_CONFIG = f"""<View>
+  <Image name="{IMAGE}" value="$image"/>
+  <Choices name="{VERDICT}" toName="{IMAGE}" choice="single" required="true">
+    <Choice value="defect"/>
+    <Choice value="normal"/>
+    <Choice value="unsure"/>
+  </Choices>
+  <RectangleLabels name="{BOXES}" toName="{IMAGE}">
+    <Label value="anomaly"/>
+  </RectangleLabels>
+  <TextArea name="note" toName="{IMAGE}" placeholder="note"/>
+</View>
+"""
+"""What a project in Label Studio is set up with."""
+
+
+def as_task(row: Mapping[str, Any], *, prefix: str) -> dict[str, Any]:
+    """Turn an image, as the results table knows it, into a task.
+
+    Args:
+        row: Columns of `verdicts.all_verdicts`.
+        prefix: What Label Studio finds the landing zone under, such as `/data/local-files/?d=`.
+    """
+    return {
+        "data": {
+            "image": f"{prefix}{row['line']}/{row['batch_id']}/{row['name']}",
+            "image_id": row["image_id"],
+            "line": row["line"],
+            "batch_id": row["batch_id"],
+            "night": str(row["night"]),
+            "score": row["score"],
+            "p_value": row["p_value"],
+        },
+        "predictions": [
+            {
+                "model_version": row["model_version"],
+                "score": 1 - row["p_value"],
+                "result": [
+                    _choice("defect" if row["is_anomalous"] else "normal"),
+                    *(_box(region, row) for region in row["regions"]),
+                ],
+            }
+        ],
+        "annotations": [
+            {
+                "result": [_choice(said["verdict"]), *([_note(said["note"])] if said["note"] else [])],
+                "completed_by": {"email": said["author"]},
+                "created_at": said["created_at"].isoformat(),
+            }
+            for said in row["verdicts"]
+        ],
+    }
+
+
+def read_verdicts(path: Path) -> list[Verdict]:
+    """Read the verdicts of an export of Label Studio; skipped and cancelled annotations say nothing.
+
+    Raises:
+        ConfigurationError: If it is not such an export; says where.
+    """
+    try:
+        tasks = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} is no JSON file: {error}") from error
+    if not isinstance(tasks, list):
+        raise ConfigurationError(f"{path}: expected a list of tasks, as Label Studio exports them as JSON")
+    return [verdict for number, task in enumerate(tasks) for verdict in _verdicts(task, f"{path}, task {number + 1}")]
+
+
+def _verdicts(task: Any, where: str) -> Iterable[Verdict]:
+    try:
+        image_id = task["data"]["image_id"]
+        for annotation in task.get("annotations", []):
+            words = [
+                choice
+                for part in annotation["result"]
+                if part.get("from_name") == VERDICT
+                for choice in part["value"]["choices"]
+            ]
+            if annotation.get("was_cancelled") or not words:
+                continue
+            if len(words) > 1 or words[0] not in WORDS:
+                raise ConfigurationError(f"{where}: expected one of defect, normal, unsure, received {words}")
+            yield Verdict(
+                image_id, words[0], _author(annotation), _moment(annotation["created_at"]), _notes(annotation)
+            )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{where}: {error!r}; expected data.image_id and annotations with result and created_at. "
+            "Export as JSON, not JSON-MIN, tasks that `cae verdicts export` has made."
+        ) from error
+
+
+def _author(annotation: Mapping[str, Any]) -> str:
+    by = annotation.get("completed_by", "")
+    return str(by.get("email") or by.get("id")) if isinstance(by, Mapping) else f"label-studio:{by}"
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _notes(annotation: Mapping[str, Any]) -> str:
+    texts = [part["value"]["text"] for part in annotation["result"] if part.get("from_name") == "note"]
+    return "\n".join(line for text in texts for line in ([text] if isinstance(text, str) else text))
+
+
+def _choice(word: str) -> dict[str, Any]:
+    return {"from_name": VERDICT, "to_name": IMAGE, "type": "choices", "value": {"choices": [word]}}
+
+
+def _note(text: str) -> dict[str, Any]:
+    return {"from_name": "note", "to_name": IMAGE, "type": "textarea", "value": {"text": [text]}}
+
+
+def _box(region: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    across, down = 100 / row["width_px"], 100 / row["height_px"]
+    return {
+        "from_name": BOXES,
+        "to_name": IMAGE,
+        "type": "rectanglelabels",
+        "original_width": row["width_px"],
+        "original_height": row["height_px"],
+        "value": {
+            "x": region["x_px"] * across,
+            "y": region["y_px"] * down,
+            "width": region["width_px"] * across,
+            "height": region["height_px"] * down,
+            "rotation": 0,
+            "rectanglelabels": ["anomaly"],
+        },
+    }

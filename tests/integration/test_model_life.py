@@ -1,0 +1,376 @@
+"""Threshold, ledger, rollback, verdicts and refreshes on a small plant."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from fastapi import HTTPException
+from fastapi.testclient import TestClient
+
+from cae_pipeline.adapters import label_studio, tracking
+from cae_pipeline.adapters.results import images as image_rows
+from cae_pipeline.adapters.results import ledger, models, queries, schema, thresholds, verdicts
+from cae_pipeline.adapters.results.queries import AnomalyFilter, Page
+from cae_pipeline.core.verdict import Use, Verdict, use_of
+from cae_pipeline.errors import (
+    ArtefactError,
+    CaeError,
+    ConfigurationError,
+    NotFoundError,
+    TooFewNormalImagesError,
+    TooFewVerdictsError,
+)
+from cae_pipeline.steps.housekeeping import keep_house
+from cae_pipeline.steps.promote import approve_challenger, decision_page, promote_challenger, roll_back
+from cae_pipeline.steps.review import review_queue, say_verdict
+from cae_pipeline.steps.score import plan_line, score_slices
+from cae_pipeline.steps.snapshot import newly_accepted, rebuild_snapshot, take_snapshot
+from cae_pipeline.steps.threshold import fit_to_rate, fit_to_verdicts, set_threshold
+from cae_pipeline.steps.train import train_model
+from cae_pipeline.steps.validate import validate_batch
+from cae_pipeline.web.api import review_api
+from cae_pipeline.web.app import reports_app
+from tests.conftest import Plant, deliver, washers
+
+NIGHT = date(2026, 1, 31)
+
+
+def _night(plant: Plant, batch_id: str = "2026-01-31", *, first: int = 300, defects: int = 12) -> None:
+    members = washers(range(first, first + 24)) | washers(range(first + 100, first + 100 + defects), defect=True)
+    deliver(plant.landing, "washers", batch_id, members)
+    validate_batch(plant.line, batch_id, plant.services)
+    version, chunks = plan_line(plant.line, chunk_size=512, services=plant.services)
+    for chunk in chunks:
+        score_slices(chunk, version, plant.services)
+
+
+@pytest.fixture
+def inspected(plant: Plant) -> Plant:
+    """A plant with one night."""
+    _night(plant)
+    return plant
+
+
+def _flagged(plant: Plant) -> dict[str, dict[str, Any]]:
+    rows = queries.list_anomalies(plant.services.engine, AnomalyFilter(line="washers"), Page("-score", page_size=500))
+    return {row["name"]: row for row in rows}
+
+
+def _all_scores(plant: Plant) -> list[sa.RowMapping]:
+    with plant.services.engine.connect() as connection:
+        return list(connection.execute(sa.select(schema.scores)).mappings())
+
+
+def _judge(plant: Plant, name: str, word: str) -> str:
+    [image_id] = {row["image_id"] for row in _all_scores(plant) if row["name"] == name}
+    return say_verdict(image_id, word, plant.services)
+
+
+def _ledger(plant: Plant) -> list[dict[str, Any]]:
+    return queries.list_promotions(plant.services.engine, "washers", Page("promotion_id"))
+
+
+def test_a_new_threshold_judges_past_scores_again_and_none_is_worked_out_again(inspected: Plant) -> None:
+    before, flagged = _all_scores(inspected), _flagged(inspected)
+    low = sorted(row["score"] for row in before)[3]
+    changed = set_threshold(inspected.line, low, inspected.services, note="the customer is strict this week")
+    after = _all_scores(inspected)
+    assert (changed.num_newly_flagged, changed.num_no_longer_flagged) == (len(before) - 4 - len(flagged), 0)
+    assert [(r["image_id"], r["score"], r["scored_at"]) for r in before] == [
+        (r["image_id"], r["score"], r["scored_at"]) for r in after
+    ]
+    assert all(row["is_anomalous"] == (row["score"] > low) for row in after)
+    now = _flagged(inspected)
+    assert {row["threshold"] for row in now.values()} == {low}
+    # those that were not flagged when they were scored get their regions from the map
+    assert all(row["regions"] for row in now.values())
+    back = set_threshold(inspected.line, changed.before, inspected.services)
+    assert back.num_no_longer_flagged == changed.num_newly_flagged
+    assert set(_flagged(inspected)) == set(flagged)
+
+
+def test_images_scored_while_the_threshold_changes_are_judged_by_the_new_one(plant: Plant) -> None:
+    deliver(plant.landing, "washers", "2026-01-31", washers(range(300, 324)))
+    validate_batch(plant.line, "2026-01-31", plant.services)
+    version, [chunk] = plan_line(plant.line, chunk_size=512, services=plant.services)
+    set_threshold(plant.line, 1e-3, plant.services)
+    assert score_slices(chunk, version, plant.services).num_flagged == 24
+    assert len(_flagged(plant)) == 24
+
+
+def test_every_threshold_stays_in_history_with_who_when_why_and_what_it_promises(inspected: Plant) -> None:
+    champion = ledger.champion_of(inspected.services.engine, "washers")
+    set_threshold(inspected.line, champion.threshold * 1.1, inspected.services, note="fewer false alarms")
+    services = replace(inspected.services, author="Ada")
+    assert fit_to_rate(inspected.line, services).threshold == champion.threshold
+    first, given, fitted = thresholds.threshold_history(inspected.services.engine, champion.model_version)
+    assert [row["method"] for row in (first, given, fitted)] == ["conformal", "given", "conformal"]
+    assert (given["note"], fitted["author"]) == ("fewer false alarms", "Ada")
+    assert given["target_false_alarm_rate"] <= first["target_false_alarm_rate"]
+    [*_, last] = _ledger(inspected)
+    assert (last["event"], last["author"], last["to_threshold_id"]) == ("threshold", "Ada", fitted["threshold_id"])
+    assert last["figures"]["before"] == pytest.approx(champion.threshold * 1.1)
+    with inspected.services.engine.connect() as connection:
+        assert connection.scalar(sa.select(schema.champions.c.threshold_id)) == fitted["threshold_id"]
+
+
+def test_a_rate_that_the_images_cannot_promise_is_refused_with_how_many_are_needed(inspected: Plant) -> None:
+    with pytest.raises(TooFewNormalImagesError, match=r"at least 199 normal images, received 16.*0\.059 at the least"):
+        fit_to_rate(inspected.line, inspected.services, rate=0.005)
+    with pytest.raises(ConfigurationError, match="expected a finite number above 0"):
+        set_threshold(inspected.line, 0.0, inspected.services)
+    assert len(_ledger(inspected)) == 1
+
+
+def test_verdicts_choose_a_threshold_by_f1_and_by_cost(inspected: Plant) -> None:
+    with pytest.raises(TooFewVerdictsError, match=r"at least 10 confirmed defects.*received 0"):
+        fit_to_verdicts(inspected.line, inspected.services)
+    for name in [row["name"] for row in _all_scores(inspected) if row["name"].startswith("bad")]:
+        _judge(inspected, name, "defect")
+    f1 = fit_to_verdicts(inspected.line, inspected.services)
+    assert sum(name.startswith("bad") for name in _flagged(inspected)) >= 11
+    dear_miss = fit_to_verdicts(inspected.line, inspected.services, costs=(1000, 1))
+    assert dear_miss.threshold <= f1.threshold
+    assert all(row["is_anomalous"] for row in _all_scores(inspected) if row["name"].startswith("bad"))
+    dear_alarm = fit_to_verdicts(inspected.line, inspected.services, costs=(1, 1000))
+    assert dear_alarm.threshold >= dear_miss.threshold
+
+
+def test_a_rollback_is_an_event_and_the_past_knows_who_served_when(inspected: Plant) -> None:
+    services = inspected.services
+    second = train_model(replace(inspected.line, training=replace(inspected.line.training, seed=3)), services)
+    assert promote_challenger(inspected.line, second.model_version, services).promote
+    between = services.clock()
+    assert roll_back(inspected.line, services, note="too many false alarms").model_version == "cae-washers/1"
+    engine = services.engine
+    assert ledger.champion_of(engine, "washers").model_version == "cae-washers/1"
+    assert ledger.champion_of(engine, "washers", as_of=between).model_version == "cae-washers/2"
+    *_, last = _ledger(inspected)
+    assert [last[name] for name in ("event", "from_version", "to_version", "note")] == [
+        "rollback",
+        "cae-washers/2",
+        "cae-washers/1",
+        "too many false alarms",
+    ]
+    assert tracking.alias_of(services.tracking_uri, "cae-washers", "champion") == 1
+    # forth again, by name
+    assert roll_back(inspected.line, services, to="cae-washers/2").model_version == "cae-washers/2"
+    with pytest.raises(CaeError, match="serves line 'washers' already"):
+        roll_back(inspected.line, services, to="cae-washers/2")
+
+
+def test_a_first_champion_has_nobody_to_go_back_to(plant: Plant) -> None:
+    with pytest.raises(NotFoundError, match="Name one with --to"):
+        roll_back(plant.line, plant.services)
+
+
+def test_mlflows_alias_is_repaired_from_the_table(plant: Plant) -> None:
+    client = mlflow.MlflowClient(plant.services.tracking_uri)
+    client.delete_registered_model_alias("cae-washers", "champion")
+    done = keep_house(plant.services, map_retention_days=90, backup_count=2)
+    assert done.aliases_repaired == ("washers",)
+    assert tracking.alias_of(plant.services.tracking_uri, "cae-washers", "champion") == 1
+    assert keep_house(plant.services, map_retention_days=90, backup_count=2).aliases_repaired == ()
+
+
+def test_a_line_that_wants_approval_is_served_by_the_old_model_until_a_person_agrees(plant: Plant) -> None:
+    careful = replace(plant.line, gate=replace(plant.line.gate, approval=True))
+    version = train_model(replace(careful, training=replace(careful.training, seed=3)), plant.services)
+    with pytest.raises(CaeError, match="does not wait for approval"):
+        approve_challenger(careful, version.model_version, plant.services)
+    decision = promote_challenger(careful, version.model_version, plant.services)
+    assert (decision.promote, decision.awaits_approval) == (True, True)
+    assert ledger.champion_of(plant.services.engine, "washers").model_version == "cae-washers/1"
+    page = (plant.workspace / decision_page(version.model_version)).read_text()
+    assert "awaits approval" in page
+    assert "cae champion approve washers cae-washers/2" in page
+    boss = replace(plant.services, author="boss")
+    assert approve_challenger(careful, version.model_version, boss).model_version == "cae-washers/2"
+    assert ledger.champion_of(plant.services.engine, "washers").model_version == "cae-washers/2"
+    assert [(row["event"], row["author"]) for row in _ledger(plant)][-1] == ("promotion", "boss")
+
+
+def test_the_gate_keeps_every_figure_in_row_tags_and_page(plant: Plant) -> None:
+    [first] = _ledger(plant)
+    figures = first["figures"]["challenger"]
+    assert {"synthetic_auroc", "undone", "explained", "milliseconds_per_image", "peak_mib"} <= set(figures)
+    assert figures["score_difference"] < 1e-4
+    assert 50 < figures["peak_mib"] < 2048
+    client = mlflow.MlflowClient(plant.services.tracking_uri)
+    assert client.get_model_version("cae-washers", "1").tags["decision"] == "promoted"
+    page = (plant.workspace / decision_page("cae-washers/1")).read_text()
+    for reason in first["reasons"]:
+        assert reason.split(": ", 1)[1] in page.replace("&#39;", "'")
+    run_id = models.find_version(plant.services.engine, "cae-washers/1").run_id
+    assert "gate.html" in {item.path for item in client.list_artifacts(run_id)}
+
+
+def test_verdicts_flow_back_and_no_image_both_teaches_and_examines(inspected: Plant) -> None:
+    rows = _all_scores(inspected)
+    defects = {_judge(inspected, row["name"], "defect") for row in rows if row["name"].startswith("bad")}
+    normal = {_judge(inspected, row["name"], "normal") for row in rows if row["name"].startswith("ok")}
+    snapshot = take_snapshot(inspected.line, inspected.services)
+    taught = set(snapshot.image_ids)
+    pool = {image_id for image_id in normal if use_of(image_id, "normal") is Use.POOL}
+    assert pool
+    assert pool < normal
+    assert taught & normal == pool
+    assert not taught & defects
+    # whoever is called a defect later is learnt from no more
+    [turned] = sorted(pool)[:1]
+    inspected_later = replace(inspected.services, clock=lambda: datetime.now(UTC) + timedelta(hours=1))
+    say_verdict(turned, "defect", inspected_later)
+    assert turned not in take_snapshot(inspected.line, inspected.services).image_ids
+
+
+def test_a_refresh_learns_from_newly_accepted_images_and_keeps_every_part_apart(inspected: Plant) -> None:
+    services, engine = inspected.services, inspected.services.engine
+    champion = ledger.champion_of(engine, "washers")
+    flagged = {row["image_id"] for row in _all_scores(inspected) if row["is_anomalous"]}
+    line = replace(inspected.line, retraining=replace(inspected.line.retraining, max_new_per_batch=10))
+    version = train_model(line, services, refresh=True)
+    before = {row["image_id"]: row["part"] for row in image_rows.snapshot_images(engine, champion.model_version)}
+    after = {row["image_id"]: row["part"] for row in image_rows.snapshot_images(engine, version.model_version)}
+    assert len(after) == len(before) + 10
+    assert not set(after) & flagged
+    assert {image_id: after[image_id] for image_id in before} == before
+    assert len(rebuild_snapshot(version, services)) == len(after)
+
+
+def test_a_snapshot_that_cannot_be_rebuilt_says_which_files_are_gone(plant: Plant) -> None:
+    version = ledger.champion_of(plant.services.engine, "washers")
+    assert Counter(row["part"] for row in rebuild_snapshot(version, plant.services)) == {
+        "train": 52,
+        "validation": 12,
+        "calibration": 16,
+    }
+    (plant.landing / "washers/normal-1/ok00107.png").write_bytes(b"another picture")
+    with pytest.raises(ArtefactError, match=r"1 of the 80 images .* normal-1/ok00107.png"):
+        rebuild_snapshot(version, plant.services)
+
+
+def test_a_refresh_takes_at_most_so_many_of_a_batch_and_keeps_the_oddest_back() -> None:
+    rows: list[Any] = [
+        {"batch_key": key, "image_id": f"{key}{n}", "p_value": (n + 1) / 20, "verdict": None}
+        for key in "ab"
+        for n in range(20)
+    ]
+    rows.append({"batch_key": "a", "image_id": "alarm", "p_value": 0.01, "verdict": "normal"})
+    chosen = [row["image_id"] for row in newly_accepted(rows, max_per_batch=15, review_share=0.1)]
+    assert Counter(image_id[0] for image_id in chosen if image_id != "alarm") == {"a": 15, "b": 15}
+    assert not {"a0", "a1", "b0", "b1"} & set(chosen)
+    assert "alarm" in chosen
+
+
+def test_the_queue_begins_at_the_threshold_and_brings_new_kinds_until_all_are_judged(inspected: Plant) -> None:
+    champion = ledger.champion_of(inspected.services.engine, "washers")
+    queue = review_queue(inspected.line, inspected.services, count=9)
+    assert [row["why"] for row in queue].count("new_kind") == 3
+    near = [row["score"] / champion.threshold for row in queue if row["why"] == "near_threshold"]
+    far = [max(ratio, 1 / ratio) for ratio in near]
+    assert far == sorted(far)
+    judged = queue[0]["image_id"]
+    say_verdict(judged, "unsure", inspected.services)
+    everything = review_queue(inspected.line, inspected.services, count=999)
+    assert len(everything) == 35
+    assert judged not in {row["image_id"] for row in everything}
+
+
+def test_precision_comes_with_its_interval(inspected: Plant) -> None:
+    names = list(_flagged(inspected))
+    for name in names[:4]:
+        _judge(inspected, name, "defect")
+    _judge(inspected, names[4], "normal")
+    [rate] = [
+        r for r in queries.list_daily_rates(inspected.services.engine, None, Page("night")) if r["night"] == NIGHT
+    ]
+    assert (rate["num_confirmed"], rate["num_false_alarms"], rate["precision"]) == (4, 1, 0.8)
+    assert (rate["precision_low"], rate["precision_high"]) == pytest.approx((0.3755, 0.9638), abs=1e-3)
+
+
+def test_label_studio_gets_predictions_and_gives_verdicts_once(inspected: Plant, tmp_path: Path) -> None:
+    image_id = _judge(inspected, next(iter(_flagged(inspected))), "defect")
+    engine = inspected.services.engine
+    tasks = [label_studio.as_task(row, prefix="s3://landing/") for row in verdicts.all_verdicts(engine, "washers")]
+    [task] = [task for task in tasks if task["data"]["image_id"] == image_id]
+    assert task["data"]["image"].startswith("s3://landing/washers/2026-01-31/bad")
+    [prediction] = task["predictions"]
+    assert prediction["result"][0]["value"] == {"choices": ["defect"]}
+    box = prediction["result"][1]["value"]
+    assert 0 <= box["x"] <= box["x"] + box["width"] <= 100
+    [annotation] = task["annotations"]
+    assert annotation["result"][0]["value"] == {"choices": ["defect"]}
+    # what comes back from Label Studio: a user's id, its own way of writing a time, one skipped task
+    annotation |= {"completed_by": 7, "created_at": "2026-02-01T10:00:00.123456Z", "was_cancelled": False}
+    annotation["result"][0]["value"] = {"choices": ["normal"]}
+    tasks[0]["annotations"].append({"result": [], "was_cancelled": True, "created_at": "2026-02-01T10:00:00Z"})
+    export = tmp_path / "export.json"
+    export.write_text(json.dumps(tasks))
+    said = label_studio.read_verdicts(export)
+    assert verdicts.record_verdicts(engine, said) == 1
+    assert verdicts.record_verdicts(engine, said) == 0
+    known = queries.show_image(engine, image_id)["verdicts"]
+    assert [(row["verdict"], row["author"]) for row in known][1:] == [("normal", "label-studio:7")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "no JSON"), ("{}", "a list of tasks"), ('[{"image": 1}]', "task 1.*not JSON-MIN")],
+)
+def test_what_is_no_export_of_label_studio_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "export.json"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError, match=message):
+        label_studio.read_verdicts(path)
+
+
+def test_an_import_that_names_an_unknown_image_writes_nothing(inspected: Plant) -> None:
+    [known] = [row["image_id"] for row in _all_scores(inspected)][:1]
+    said = [Verdict(image_id, "defect", "me", datetime.now(UTC)) for image_id in (known, "f" * 64)]
+    with pytest.raises(NotFoundError):
+        verdicts.record_verdicts(inspected.services.engine, said)
+    assert queries.show_image(inspected.services.engine, known)["verdicts"] == []
+
+
+def test_the_api_takes_verdicts_from_who_may_judge_and_from_nobody_else(inspected: Plant) -> None:
+    def refuse() -> str:
+        raise HTTPException(403)
+
+    def client(judge: Any) -> TestClient:
+        app = reports_app(inspected.workspace / "reports", dependencies=[])
+        app.include_router(review_api(lambda: inspected.services, judge=judge))
+        return TestClient(app)
+
+    api = client(lambda: "ada")
+    queue = api.get("/api/lines/washers/queue?count=3").json()
+    assert len(queue) == 3
+    image_id = queue[0]["image_id"]
+    address = f"/api/images/{image_id[:16]}/verdicts"
+    said = api.post(address, json={"verdict": "defect", "note": "crack"})
+    assert (said.status_code, said.json()["author"]) == (201, "ada")
+    [row] = api.get(f"/api/images/{image_id}").json()["verdicts"]
+    assert (row["verdict"], row["author"], row["note"]) == ("defect", "ada", "crack")
+    assert api.post(address, json={"verdict": "fine"}).status_code == 422
+    assert api.post("/api/images/ffff/verdicts", json={"verdict": "defect"}).status_code == 404
+    assert api.get("/api/lines/nowhere/queue").status_code == 404
+    # a form of another site cannot send JSON
+    assert api.post(address, content='{"verdict": "defect"}', headers={"content-type": "text/plain"}).status_code == 422
+    assert client(refuse).post(address, json={"verdict": "defect"}).status_code == 403
+    assert len(queries.show_image(inspected.services.engine, image_id)["verdicts"]) == 1
+
+
+def test_codes_are_kept_with_the_scores(inspected: Plant) -> None:
+    rows = _all_scores(inspected)
+    codes = np.stack([np.frombuffer(row["code"], "<f2") for row in rows])
+    assert codes.shape == (36, inspected.line.model.code_size)
+    assert np.isfinite(codes).all()
+    assert codes.std(axis=0).max() > 0
