@@ -5,6 +5,9 @@ Parsed with every DAG, so it imports nothing beyond Airflow's SDK and the standa
 
 from __future__ import annotations
 
+import importlib
+import logging
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -13,10 +16,10 @@ from airflow.sdk import Asset, BaseOperatorLink, ExceptionRetryPolicy, RetryActi
 from cae_pipeline.errors import StepRefusedError
 from cae_pipeline.process import run_cae
 
-__all__ = ["RETRAINING_WANTED", "TASK_DEFAULTS", "ReportLink", "run_cae"]
+__all__ = ["RETRAINING_WANTED", "TASK_DEFAULTS", "ReportLink", "run_cae", "tell"]
 
 RETRAINING_WANTED = Asset(name="retraining_wanted", uri="cae://retraining-wanted")
-"""A line's night has drifted; its event names the line."""
+"""A night or verdicts ask for a training; its event names line, trigger, reason and mode."""
 
 TASK_DEFAULTS: dict[str, Any] = {
     "retries": 2,
@@ -38,3 +41,20 @@ class ReportLink(BaseOperatorLink):
 
         done = XCom.get_one(key="return_value", dag_id=ti_key.dag_id, task_id=ti_key.task_id, run_id=ti_key.run_id)
         return f"/cae/{done['report']}" if done else ""
+
+
+def tell(alarm: Mapping[str, Any], context: Any) -> None:
+    """Hand alerts to Airflow's notifiers; one that fails fails nothing else.
+
+    Args:
+        alarm: What `cae alert` printed: the alerts, and the notifiers of CAE_NOTIFIERS.
+        context: The task's; the notifiers' templates see it, and `alert`.
+    """
+    for alert in alarm["alerts"]:
+        for wanted in alarm["notifiers"]:
+            module, _, name = wanted["notifier"].rpartition(".")
+            try:
+                notifier = getattr(importlib.import_module(module), name)(**wanted["arguments"])
+                notifier({**context, "alert": alert})
+            except Exception:
+                logging.getLogger(__name__).exception("notifier %s failed", wanted["notifier"])

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cae_pipeline.core.convolution import encoder_sizes
@@ -21,6 +21,15 @@ from cae_pipeline.runtime.cores import num_cores
 
 _LINE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _LINES = TypeAdapter(dict[str, Line])
+
+
+class Notifier(BaseModel):
+    """One of Airflow's notifiers, and what it is made with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    notifier: str
+    arguments: dict[str, Any] = {}
 
 
 class Settings(BaseSettings):
@@ -55,6 +64,11 @@ class Settings(BaseSettings):
     """Days after which housekeeping deletes anomaly maps of images that were not flagged."""
     backup_count: int = Field(default=4, ge=1)
     """Backups of the results database that housekeeping keeps."""
+    webhook_url: str = ""
+    """Where alerts are posted as JSON; unset: nowhere."""
+    notifiers: tuple[Notifier, ...] = ()
+    """Airflow's notifiers that alerts are handed to, as JSON: [{"notifier": "module.Class", "arguments": {…}}];
+    arguments may hold {{ alert.text }}, {{ alert.line }}, {{ alert.kind }}."""
     author: str = Field(default_factory=lambda: os.environ.get("USER", "cae"))
     """Who the ledger, verdicts and releases are signed by."""
     dag_run_id: str = Field(default_factory=lambda: os.environ.get("AIRFLOW_CTX_DAG_RUN_ID", ""))

@@ -42,6 +42,7 @@ def connect(settings: Settings) -> Services:
         author=settings.author,
         dag_run_id=settings.dag_run_id,
         runtime=settings.runtime,
+        webhook_url=settings.webhook_url,
     )
 
 

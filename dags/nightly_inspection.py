@@ -1,4 +1,4 @@
-"""Every night, for every line: find batches → validate → score → watch drift → publish.
+"""Every night, for every line: find batches → validate → score → watch drift → publish → alert.
 
 A batch that is rejected fails its own task and the run, and stops nothing else. Images of a line
 without a champion wait. Any date can be run again: rows that are there stay as they are.
@@ -6,7 +6,7 @@ without a champion wait. Any date can be run again: rows that are there stay as 
 
 from airflow.sdk import CronTriggerTimetable, Param, TriggerRule, dag, get_current_context, task
 
-from cae_pipeline.orchestration import RETRAINING_WANTED, TASK_DEFAULTS, ReportLink, run_cae
+from cae_pipeline.orchestration import RETRAINING_WANTED, TASK_DEFAULTS, ReportLink, run_cae, tell
 
 
 def night_of(dag_run, params) -> str:
@@ -45,15 +45,19 @@ def nightly_inspection():
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def watch_drift(dag_run=None, params=None):
-        return run_cae("watch", "--night", night_of(dag_run, params))["drifted"]
+        return run_cae("watch", "--night", night_of(dag_run, params))["retrain"]
 
     @task(outlets=[RETRAINING_WANTED])
-    def ask_for_retraining(line, outlet_events=None):
-        outlet_events[RETRAINING_WANTED].extra = {"line": line}
+    def ask_for_retraining(wanted, outlet_events=None):
+        outlet_events[RETRAINING_WANTED].extra = wanted
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def publish(dag_run=None, params=None):
         return run_cae("publish", "--night", night_of(dag_run, params))
+
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    def alert(dag_run=None, params=None):
+        tell(run_cae("alert", "--night", night_of(dag_run, params)), get_current_context())
 
     @task
     def conclude():
@@ -64,7 +68,8 @@ def nightly_inspection():
     published.operator.operator_extra_links = (ReportLink(),)
     validated >> chunks
     scored >> drifted >> published
-    ask_for_retraining.expand(line=drifted)
+    ask_for_retraining.expand(wanted=drifted)
+    published >> alert()
     [validated, scored, published] >> conclude()
 
 

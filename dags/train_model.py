@@ -1,17 +1,17 @@
 """Train a challenger and let it through the gate, or not.
 
-By hand (the form, REST, `airflow dags trigger`), every week for all lines, and for lines whose
-night has drifted. What is refused stays registered; the champion goes on serving.
+By hand (form, REST, CLI), every week, and where drift or verdicts ask for it; a person approves where a line wants it.
 """
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, get_current_context, task
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, get_current_context, task, task_group
+from airflow.sdk.exceptions import AirflowSkipException
 
 from cae_pipeline.orchestration import RETRAINING_WANTED, TASK_DEFAULTS, run_cae
 
 LATE = timedelta(hours=6)
-
 EFFORT = "How much time the training may take; empty: as the line's settings say"
 
 
@@ -38,26 +38,78 @@ def train_model():
     def choose_lines(params=None, dag_run=None, triggering_asset_events=None):
         if dag_run.run_type == "scheduled" and datetime.now(UTC) - dag_run.run_after > LATE:
             return []  # unpausing a DAG makes up for its last tick; nobody waits for that training
-        if params["line"]:
-            return [params["line"]]
-        asked = {event.extra["line"] for event in triggering_asset_events[RETRAINING_WANTED]}
-        return sorted(asked) or run_cae("lines", "names")["lines"]
+        asked = {event.extra["line"]: event.extra for event in triggering_asset_events[RETRAINING_WANTED]}
+        if asked and not params["line"]:
+            return [{"line": line, "mode": extra["mode"], "note": extra["reason"]} for line, extra in asked.items()]
+        lines = [params["line"]] if params["line"] else run_cae("lines", "names")["lines"]
+        return [{"line": line, "mode": params["mode"], "note": params["note"] or ""} for line in lines]
 
-    # one after the other: each training takes all cores
-    @task(map_index_template="{{ label }}", max_active_tis_per_dagrun=1)
-    def train(line, params=None):
-        get_current_context()["label"] = line
-        said = [f"--{name}={params[name]}" for name in ("epochs", "seed", "effort") if params[name] is not None]
-        refresh = ["--refresh"] if params["mode"] == "refresh" else []
-        done = run_cae("train", line, "--no-promote", f"--note={params['note'] or ''}", *said, *refresh)
-        return {"line": line, "model_version": done["model_version"]}
+    @task_group
+    def life(wanted):
+        # one after the other: each training takes all cores
+        @task(map_index_template="{{ label }}", max_active_tis_per_dagrun=1)
+        def train(wanted, params=None):
+            get_current_context()["label"] = wanted["line"]
+            said = [f"--{name}={params[name]}" for name in ("epochs", "seed", "effort") if params[name] is not None]
+            refresh = ["--refresh"] if wanted["mode"] == "refresh" else []
+            return run_cae("train", wanted["line"], "--no-promote", f"--note={wanted['note']}", *said, *refresh)
 
-    @task(map_index_template="{{ label }}")
-    def promote(challenger):
-        get_current_context()["label"] = challenger["model_version"]
-        return run_cae("promote", challenger["line"], challenger["model_version"])
+        @task(map_index_template="{{ label }}")
+        def promote(wanted, challenger):
+            get_current_context()["label"] = challenger["model_version"]
+            return run_cae("promote", wanted["line"], challenger["model_version"])
 
-    promote.expand(challenger=train.expand(line=choose_lines()))
+        @task
+        def needs_approval(decided):
+            if not decided["awaits_approval"]:
+                raise AirflowSkipException("nobody has to be asked")
+            return decided["model_version"]
+
+        @task
+        def serve(wanted, model_version):
+            return run_cae("champion", "approve", wanted["line"], model_version, "--note=approved in Airflow")
+
+        challenger = needs_approval(promote(wanted, train(wanted)))
+        subject = "May {{ ti.xcom_pull('life.needs_approval', map_indexes=ti.map_index) }} serve? See the gate's page."
+        asked = {event.extra["line"]: event.extra for event in triggering_asset_events[RETRAINING_WANTED]}
+        if asked and not params["line"]:
+            return [{"line": line, "mode": extra["mode"], "note": extra["reason"]} for line, extra in asked.items()]
+        lines = [params["line"]] if params["line"] else run_cae("lines", "names")["lines"]
+        return [{"line": line, "mode": params["mode"], "note": params["note"] or ""} for line in lines]
+
+    @task_group
+    def life(wanted):
+        # one after the other: each training takes all cores
+        @task(map_index_template="{{ label }}", max_active_tis_per_dagrun=1)
+        def train(wanted, params=None):
+            get_current_context()["label"] = wanted["line"]
+            said = [f"--{name}={params[name]}" for name in ("epochs", "seed", "effort") if params[name] is not None]
+            refresh = ["--refresh"] if wanted["mode"] == "refresh" else []
+            return run_cae("train", wanted["line"], "--no-promote", f"--note={wanted['note']}", *said, *refresh)
+
+        @task(map_index_template="{{ label }}")
+        def promote(wanted, challenger):
+            get_current_context()["label"] = challenger["model_version"]
+            return run_cae("promote", wanted["line"], challenger["model_version"])
+
+        @task
+        def needs_approval(decided):
+            if not decided["awaits_approval"]:
+                raise AirflowSkipException("nobody has to be asked")
+            return decided["model_version"]
+
+        @task
+        def serve(wanted, model_version):
+            return run_cae("champion", "approve", wanted["line"], model_version, "--note=approved in Airflow")
+
+        challenger = needs_approval(promote(wanted, train(wanted)))
+        subject = (
+            "Shall {{ ti.xcom_pull('life.needs_approval', map_indexes=ti.map_index) }} serve? See the gate's page."
+        )
+        asked = ApprovalOperator(task_id="approve", subject=subject)
+        challenger >> asked >> serve(wanted, challenger)
+
+    life.expand(wanted=choose_lines())
 
 
 train_model()

@@ -54,8 +54,7 @@ class LineNight:
     threshold: float | None
     target_false_alarm_rate: float
     histogram: Histogram | None
-    drift: Sequence[dict[str, Any]]
-    has_drifted: bool
+    diagnosis: Mapping[str, Any] | None
 
 
 def render_night(night: date, lines: Sequence[LineNight], *, made_at: datetime) -> str:

@@ -23,7 +23,7 @@ NightOption = Annotated[str, typer.Option("--night", help="UTC date of the night
 
 def add_to(app: typer.Typer) -> None:
     """Give the commands to the application."""
-    for command in (find, validate, plan, score, rescore, watch, publish, housekeeping):
+    for command in (find, validate, plan, score, rescore, watch, publish, alert, housekeeping):
         app.command(rich_help_panel="The night")(command)
 
 
@@ -136,20 +136,25 @@ def rescore(
 
 
 def watch(night: NightOption) -> None:
-    """Compare each line's night with what its champion was trained on."""
+    """Say of each line what has moved since its champion was trained, and which lines should be trained again."""
     import structlog
 
     from cae_pipeline.settings import read_lines
-    from cae_pipeline.steps.watch import watch_drift
+    from cae_pipeline.steps.watch import ask_for_retraining, watch_drift
 
     settings, services = open_services()
-    moved: dict[str, list[str]] = {}
+    diagnoses: dict[str, dict[str, str]] = {}
+    retrain = []
     for line in read_lines(settings.lines_path).values():
         try:
-            moved[line.name] = list(watch_drift(line, as_date(night), services).moved)
+            report = watch_drift(line, as_date(night), services)
         except NoChampionError as error:
             structlog.get_logger().warning("line_waits", line=line.name, reason=str(error))
-    print_result({"moved": moved, "drifted": sorted(name for name, facts in moved.items() if facts)})
+            continue
+        diagnoses[line.name] = {"diagnosis": report.diagnosis, "reason": report.reasons[0]}
+        wanted = ask_for_retraining(line, report, services)
+        retrain += [asdict(wanted)] if wanted else []
+    print_result({"diagnoses": diagnoses, "retrain": retrain})
 
 
 def publish(night: NightOption) -> None:
@@ -159,6 +164,16 @@ def publish(night: NightOption) -> None:
 
     settings, services = open_services()
     print_result(asdict(publish_night(as_date(night), list(read_lines(settings.lines_path).values()), services)))
+
+
+def alert(night: NightOption) -> None:
+    """Tell people what a night calls for, each thing once; what nobody received is told again."""
+    from cae_pipeline.settings import read_lines
+    from cae_pipeline.steps.alert import raise_alerts
+
+    settings, services = open_services()
+    done = raise_alerts(as_date(night), list(read_lines(settings.lines_path).values()), services)
+    print_result({**asdict(done), "notifiers": [notifier.model_dump() for notifier in settings.notifiers]})
 
 
 def housekeeping() -> None:

@@ -24,6 +24,8 @@ class ImageFacts:
         sharpness: Variance of the 4-neighbour Laplacian of the grey values, ≥ 0.
         entropy: Shannon entropy of the grey values in bits, [0, 8].
         difference_hash: 64 hexadecimal digits; see `difference_hash`.
+        red_share: Of red, green and blue together, over the whole image, in [0, 1]; a third without colour.
+        blue_share: The same of blue.
     """
 
     width_px: int
@@ -34,6 +36,8 @@ class ImageFacts:
     sharpness: float
     entropy: float
     difference_hash: str
+    red_share: float
+    blue_share: float
 
 
 def measure(image: NDArray[np.uint8], *, mode: str) -> ImageFacts:
@@ -60,7 +64,16 @@ def measure(image: NDArray[np.uint8], *, mode: str) -> ImageFacts:
         # + 0.0 turns the -0.0 of a constant image into 0.0
         entropy=float(-(present * np.log2(present)).sum()) + 0.0,
         difference_hash=difference_hash(grey),
+        red_share=_share_of(image, 0),
+        blue_share=_share_of(image, 2),
     )
+
+
+def _share_of(image: NDArray[np.uint8], channel: int) -> float:
+    if image.ndim == 2 or image.shape[2] < 3:
+        return 1 / 3
+    sums = image[..., :3].sum(axis=(0, 1), dtype=np.float64)
+    return float(sums[channel] / sums.sum()) if sums.sum() else 1 / 3
 
 
 def to_grey(image: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ that stand in the annotations.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import time
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -229,6 +230,8 @@ class Line:
     """What a person calls it."""
     target_false_alarm_rate: Annotated[float, Gt(0), Lt(0.5)] = 0.05
     """Share of normal images that may be flagged."""
+    expected_by: time | None = None
+    """UTC time of day, such as 22:00:00, by which a night's first batch should have arrived; unset: not missed."""
     model: AutoencoderSettings = field(default_factory=AutoencoderSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)

@@ -40,11 +40,12 @@ class Artefact:
     profiles: Mapping[View, ViewProfile]
     normal_scores: NDArray[np.float64]
     normal_codes: Floats
+    movements: Floats
     graph: bytes
 
     def scorer(self, forward: Forward) -> Scorer:
         """Judge with these networks."""
-        return Scorer(self.settings, forward, self.profiles, self.normal_scores, self.normal_codes)
+        return Scorer(self.settings, forward, self.profiles, self.normal_scores, self.normal_codes, self.movements)
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """Read the arrays that Keras networks are filled with."""
@@ -86,7 +87,9 @@ def save_artefact(
         for view, profile in scorer.profiles.items()
         for field in fields(profile)
     }
-    normal: dict[str, NDArray[Any]] = {"normal_scores": scorer.normal_scores, "normal_codes": scorer.normal_codes}
+    normal: dict[str, NDArray[Any]] = {
+        name: getattr(scorer, name) for name in ("normal_scores", "normal_codes", "movements")
+    }
     _write_arrays(folder / ARRAYS, {**normal, **profiles})
     return digest(folder)
 
@@ -114,6 +117,7 @@ def load_artefact(folder: Path, *, sha256: str) -> Artefact:
         {view: _profile(view, arrays) for view in specification["views"]},
         arrays["normal_scores"],
         arrays["normal_codes"],
+        arrays["movements"],
         (folder / NETWORKS).read_bytes(),
     )
 

@@ -50,6 +50,7 @@ class Scorer:
     Attributes:
         normal_scores: What p-values rest on, shape `(n,)`.
         normal_codes: What drift is held against, shape `(n, code_size)`.
+        movements: How the mean code moves when the camera does, shape `(k, code_size)`.
     """
 
     settings: AutoencoderSettings
@@ -57,6 +58,13 @@ class Scorer:
     profiles: Mapping[View, ViewProfile]
     normal_scores: Scores
     normal_codes: Floats
+    movements: Floats
+
+    @classmethod
+    def fresh(cls, settings: AutoencoderSettings, forward: Forward, profiles: Mapping[View, ViewProfile]) -> Scorer:
+        """Judge with networks of which nobody knows yet what they say of normal images."""
+        no_codes = np.zeros((0, settings.code_size), np.float32)
+        return cls(settings, forward, profiles, np.zeros(0), no_codes, no_codes)
 
     @property
     def images_per_minibatch(self) -> int:

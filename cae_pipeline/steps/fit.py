@@ -20,7 +20,11 @@ from cae_pipeline.model.fitting import FittedParts, fit_parts
 from cae_pipeline.model.parts import Parts
 from cae_pipeline.model.training import OnEpoch
 from cae_pipeline.runtime.forward import onnx_forward
+from cae_pipeline.runtime.movements import camera_movements
 from cae_pipeline.runtime.scorer import Scorer
+
+MAX_CODES = 500
+"""Normal images whose codes are kept; more say nothing new about what is usual."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,7 @@ def fit_model(
     )
     graph = to_onnx(fit.parts)
     calibration = images[list(split.calibration)]
-    nothing = np.zeros((0, line.model.code_size), np.float32)
-    fresh = Scorer(line.model, onnx_forward(graph), fit.profiles, np.zeros(0), nothing)
-    normal = fresh.score(calibration)
-    scorer = replace(fresh, normal_scores=normal.scores, normal_codes=normal.codes)
+    scorer = _calibrated(Scorer.fresh(line.model, onnx_forward(graph), fit.profiles), images, split)
     threshold = fit_threshold(scorer.normal_scores, target_false_alarm_rate=line.target_false_alarm_rate)
     synthetic = scorer.score(with_defects(calibration, seed=line.training.seed).images).scores
     return FittedModel(
@@ -97,6 +98,15 @@ def fit_model(
         auroc(scorer.normal_scores, synthetic),
         time.perf_counter() - started,
     )
+
+
+def _calibrated(fresh: Scorer, images: Pixels, split: Split) -> Scorer:
+    """Tell a scorer what it says of normal images: of the held-out ones for scores, of more for the code."""
+    held_out = fresh.score(images[list(split.calibration)])
+    others = [*split.validation, *split.train][: max(MAX_CODES - len(split.calibration), 0)]
+    codes = np.concatenate([held_out.codes, fresh.score(images[others]).codes])
+    movements = camera_movements(fresh, images[list(split.calibration)])
+    return replace(fresh, normal_scores=held_out.scores, normal_codes=codes, movements=movements)
 
 
 def settings_as_parameters(line: Line) -> dict[str, str | int | float]:

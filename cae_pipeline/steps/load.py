@@ -29,7 +29,7 @@ def load_model(version: ModelVersion, services: Services) -> Scorer:
         ArtefactError: If they are gone, or are not those that were registered.
         ConfigurationError: If the runtime that was asked for is not installed.
     """
-    artefact = _files(version, services)
+    artefact = read_artefact(version, services)
     return artefact.scorer(_forward(artefact, _settled(services.runtime, version)))
 
 
@@ -38,7 +38,7 @@ def load_parts(version: ModelVersion, services: Services) -> Parts:
     # imported where it is needed: scoring does without TensorFlow
     from cae_pipeline.model.parts import parts_of
 
-    artefact = _files(version, services)
+    artefact = read_artefact(version, services)
     return parts_of(artefact.settings, artefact.weights())
 
 
@@ -60,7 +60,8 @@ def _forward(artefact: Artefact, runtime: Runtime) -> Forward:
     return keras_forward(parts_of(artefact.settings, artefact.weights()))
 
 
-def _files(version: ModelVersion, services: Services) -> Artefact:
+def read_artefact(version: ModelVersion, services: Services) -> Artefact:
+    """Read a model's files without making its networks ready; raises as `load_model`."""
     folder = services.model_folder(version.artefact_sha256)
     if not folder.is_dir():
         _fetch(version, folder, services)

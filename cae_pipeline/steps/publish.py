@@ -74,7 +74,6 @@ def _line_night(line: Line, rows: dict[str, list[Row]], services: Services) -> L
     quarantined = [row for row in own["images"] if row["status"] != "accepted"]
     judged = {(row["batch_key"], row["name"]) for row in latest.values()}
     last = own["scores"][-1] if own["scores"] else None
-    drift = own["drift"][-1] if own["drift"] else None
     delivered = {(row["batch_key"], row["name"]): row for row in own["images"]}
     return LineNight(
         line=line.name,
@@ -101,8 +100,7 @@ def _line_night(line: Line, rows: dict[str, list[Row]], services: Services) -> L
         threshold=last["threshold"] if last else None,
         target_false_alarm_rate=line.target_false_alarm_rate,
         histogram=report.histogram_of([row["score"] for row in latest.values()], last["threshold"]) if last else None,
-        drift=drift["shifts"] if drift else [],
-        has_drifted=bool(drift and drift["has_drifted"]),
+        diagnosis=own["drift"][-1] if own["drift"] else None,
     )
 
 

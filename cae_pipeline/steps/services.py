@@ -36,6 +36,7 @@ class Services:
         author: Who ledger rows, verdicts and releases are signed by.
         dag_run_id: Airflow's run that this process works for; empty if a person does.
         runtime: What runs the networks.
+        webhook_url: Where alerts are posted; empty for nowhere.
     """
 
     landing: LandingZone
@@ -49,6 +50,7 @@ class Services:
     author: str
     dag_run_id: str
     runtime: Runtime = "auto"
+    webhook_url: str = ""
 
     def stamp(self, note: str = "") -> Stamp:
         """Sign a row of the ledger."""

@@ -24,7 +24,7 @@ from cae_pipeline.core.threshold import (
     imply_threshold,
 )
 from cae_pipeline.errors import ArtefactError, TooFewVerdictsError
-from cae_pipeline.steps.load import load_model
+from cae_pipeline.steps.load import read_artefact
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
@@ -125,5 +125,4 @@ def _regions(row: Any, version: ModelVersion, services: Services) -> list[dict[s
 
 
 def _normal_scores(version: ModelVersion, services: Services) -> Scores:
-    scores: Scores = load_model(version, services).normal_scores
-    return scores
+    return read_artefact(version, services).normal_scores

@@ -328,7 +328,7 @@ def test_the_report_shows_counts_reasons_maps_and_needs_nothing_beside_it(plant:
     html = done.path.read_text()
     assert (done.num_images, done.num_quarantined) == (35, 5)
     assert html.count("data:image/jpeg;base64,") == 2 * done.num_flagged
-    for text in ("not_an_image", "truncated", "threshold", "p-value", "Drift since training", "<svg"):
+    for text in ("not_an_image", "truncated", "threshold", "p-value", "What has moved since training", "<svg"):
         assert text in html
     assert "http://" not in html
     assert "https://" not in html

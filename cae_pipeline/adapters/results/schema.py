@@ -79,6 +79,8 @@ images = sa.Table(
     Column("sharpness", sa.Float),
     Column("entropy", sa.Float),
     Column("difference_hash", DIGEST),
+    Column("red_share", sa.Float),
+    Column("blue_share", sa.Float),
     sa.CheckConstraint("status IN ('accepted', 'quarantined', 'failed')", name="image_status"),
     sa.CheckConstraint("(status = 'accepted') = (reason = '')", name="reason_iff_not_accepted"),
     sa.Index("images_by_id", "image_id"),

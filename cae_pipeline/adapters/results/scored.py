@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
 
-from cae_pipeline.adapters.results.database import insert, insert_new
-from cae_pipeline.adapters.results.schema import drift_reports, scores
+from cae_pipeline.adapters.results.database import insert, insert_new, reading
+from cae_pipeline.adapters.results.schema import batches, drift_reports, scores
 from cae_pipeline.adapters.results.thresholds import in_force, lock_version
 
 
@@ -32,6 +33,17 @@ def record_scores(engine: sa.Engine, rows: Sequence[dict[str, Any]]) -> int:
             insert_new(connection, scores, judged)
             flagged += sum(row["is_anomalous"] for row in judged)
     return flagged
+
+
+def scores_of_night(engine: sa.Engine, line: str, night: date, model_version: str) -> list[sa.RowMapping]:
+    """Score, code and flag of what a model has judged of a line's night."""
+    query = (
+        sa.select(scores.c.score, scores.c.code, scores.c.is_anomalous)
+        .join(batches, batches.c.batch_key == scores.c.batch_key)
+        .where(batches.c.line == line, batches.c.night == night, scores.c.model_version == model_version)
+    )
+    with reading(engine) as connection:
+        return list(connection.execute(query).mappings())
 
 
 def record_drift(engine: sa.Engine, row: dict[str, Any]) -> None:

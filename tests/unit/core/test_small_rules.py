@@ -1,4 +1,4 @@
-"""Rules of a few lines each: images, batches, splits, drift, the gate."""
+"""Rules of a few lines each: images, batches, splits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from cae_pipeline.core.batch import Member, batch_key, digest_members
-from cae_pipeline.core.drift import compare
 from cae_pipeline.core.images import to_floats, to_pixels, with_channels
 from cae_pipeline.core.line import TrainingSettings
 from cae_pipeline.core.split import split_normal
@@ -54,22 +53,12 @@ def test_too_few_normal_images_to_train_on_are_refused_with_the_number_needed() 
         split_normal([str(i) for i in range(30)], TrainingSettings(), target_false_alarm_rate=0.05)
 
 
-def test_a_brighter_night_is_called_by_the_fact_that_moved() -> None:
-    random = np.random.default_rng(0)
-    then = {"brightness": random.normal(0.5, 0.05, 400), "contrast": random.normal(0.2, 0.02, 400)}
-    now = {"brightness": random.normal(0.6, 0.05, 100), "contrast": random.normal(0.2, 0.02, 100)}
-    assert compare(then, now).moved == ("brightness",)
-
-
-def test_quiet_nights_hardly_ever_raise_an_alarm() -> None:
-    random = np.random.default_rng(1)
-    alarms = sum(
-        bool(compare({"a": random.normal(size=300), "b": random.normal(size=300)},
-                     {"a": random.normal(size=80), "b": random.normal(size=80)}).moved)
-        for _ in range(300)
-    )  # fmt: skip
-    assert alarms <= 3
-
-
-def test_a_handful_of_images_says_nothing_about_drift() -> None:
-    assert compare({"a": np.zeros(100)}, {"a": np.ones(19)}).shifts == ()
+def test_an_image_keeps_the_part_it_has_played_and_only_new_ones_are_shared_out() -> None:
+    ids = [f"{number}" for number in range(100)]
+    before = split_normal(ids, TrainingSettings(), target_false_alarm_rate=0.1)
+    settled = {ids[index]: part for part in ("train", "validation", "calibration") for index in getattr(before, part)}
+    more = [*ids, *(f"new{number}" for number in range(40))]
+    after = split_normal(more, TrainingSettings(seed=9), target_false_alarm_rate=0.1, settled=settled)
+    for part in ("train", "validation", "calibration"):
+        assert set(getattr(before, part)) <= set(getattr(after, part))
+    assert [len(getattr(after, part)) for part in ("train", "validation", "calibration")] == [91, 21, 28]

@@ -38,9 +38,7 @@ def _fit(images: Pixels, split: Split = SPLIT, knobs: AutoencoderSettings = KNOB
 
 
 def _ready(fit: FittedParts) -> Scorer:
-    return Scorer(
-        fit.parts.settings, onnx_forward(to_onnx(fit.parts)), fit.profiles, np.zeros(0), np.zeros((0, 8), np.float32)
-    )
+    return Scorer.fresh(fit.parts.settings, onnx_forward(to_onnx(fit.parts)), fit.profiles)
 
 
 @pytest.fixture(scope="module")

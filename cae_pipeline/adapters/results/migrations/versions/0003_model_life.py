@@ -99,6 +99,7 @@ def _new_columns() -> dict[str, list[sa.Column[object]]]:
         return sa.Column(name, sa.Integer(), nullable=False, server_default="0")
 
     return {
+        "images": [sa.Column("red_share", sa.Float()), sa.Column("blue_share", sa.Float())],
         "thresholds": [word("method", 16, "conformal"), number("num_defective"), word("author", 255), text("note")],
         "scores": [sa.Column("code", sa.LargeBinary())],
         "promotions": [

@@ -1,0 +1,25 @@
+"""Every half hour: tell when no batch has arrived by its hour, and tell again what nobody received."""
+
+from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
+
+from cae_pipeline.orchestration import TASK_DEFAULTS, run_cae, tell
+
+
+@dag(
+    schedule=CronTriggerTimetable("*/30 * * * *", timezone="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    default_args=TASK_DEFAULTS,
+    tags=["cae"],
+    doc_md=__doc__,
+)
+def alerts():
+    @task
+    def alert(dag_run=None):
+        night = (dag_run.logical_date or dag_run.run_after).date()
+        tell(run_cae("alert", "--night", str(night)), get_current_context())
+
+    alert()
+
+
+alerts()
