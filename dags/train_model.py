@@ -71,41 +71,6 @@ def train_model():
 
         challenger = needs_approval(promote(wanted, train(wanted)))
         subject = "May {{ ti.xcom_pull('life.needs_approval', map_indexes=ti.map_index) }} serve? See the gate's page."
-        asked = {event.extra["line"]: event.extra for event in triggering_asset_events[RETRAINING_WANTED]}
-        if asked and not params["line"]:
-            return [{"line": line, "mode": extra["mode"], "note": extra["reason"]} for line, extra in asked.items()]
-        lines = [params["line"]] if params["line"] else run_cae("lines", "names")["lines"]
-        return [{"line": line, "mode": params["mode"], "note": params["note"] or ""} for line in lines]
-
-    @task_group
-    def life(wanted):
-        # one after the other: each training takes all cores
-        @task(map_index_template="{{ label }}", max_active_tis_per_dagrun=1)
-        def train(wanted, params=None):
-            get_current_context()["label"] = wanted["line"]
-            said = [f"--{name}={params[name]}" for name in ("epochs", "seed", "effort") if params[name] is not None]
-            refresh = ["--refresh"] if wanted["mode"] == "refresh" else []
-            return run_cae("train", wanted["line"], "--no-promote", f"--note={wanted['note']}", *said, *refresh)
-
-        @task(map_index_template="{{ label }}")
-        def promote(wanted, challenger):
-            get_current_context()["label"] = challenger["model_version"]
-            return run_cae("promote", wanted["line"], challenger["model_version"])
-
-        @task
-        def needs_approval(decided):
-            if not decided["awaits_approval"]:
-                raise AirflowSkipException("nobody has to be asked")
-            return decided["model_version"]
-
-        @task
-        def serve(wanted, model_version):
-            return run_cae("champion", "approve", wanted["line"], model_version, "--note=approved in Airflow")
-
-        challenger = needs_approval(promote(wanted, train(wanted)))
-        subject = (
-            "Shall {{ ti.xcom_pull('life.needs_approval', map_indexes=ti.map_index) }} serve? See the gate's page."
-        )
         asked = ApprovalOperator(task_id="approve", subject=subject)
         challenger >> asked >> serve(wanted, challenger)
 
