@@ -85,6 +85,10 @@ test-slow: $(VENV)/.dev ## Tests that take minutes: the demo twice, the notebook
 bench: $(VENV)/.dev ## Measure speed, memory and growth; writes docs/performance.md (about 40 minutes).
 	$(BIN)/python -m tests.benchmarks.performance
 
+.PHONY: promises
+promises: $(VENV)/.dev ## Measure false alarms, the gate and drift on real images; writes docs/promises.md (about 30 minutes).
+	$(BIN)/python -m tests.benchmarks.promises
+
 .PHONY: lock
 lock: $(UV) ## Choose versions anew for requirements/*.txt.
 	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 requirements/uv.in -o requirements/uv.txt

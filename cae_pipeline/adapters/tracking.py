@@ -116,45 +116,50 @@ def start_run(tracking_uri: str, *, experiment: str, run_name: str, artifact_roo
 
 
 def set_alias(tracking_uri: str, registered_name: str, alias: str, version: int) -> None:
-    """Point an alias at a version; the results table is the truth, the alias mirrors it."""
-    client = _connect(tracking_uri)
-    client.set_registered_model_alias(registered_name, alias, str(version))
-    if alias == CHAMPION:
-        # who has become champion is no challenger any more
-        held = client.get_registered_model(registered_name).aliases.get(CHALLENGER)
-        if str(held) == str(version):
-            client.delete_registered_model_alias(registered_name, CHALLENGER)
+    """Point an alias at a version; the results table is the truth, the alias mirrors it.
+
+    Raises:
+        ConfigurationError: If MLflow does not answer or knows no such version, as all that follow.
+    """
+    with _asked(tracking_uri) as client:
+        client.set_registered_model_alias(registered_name, alias, str(version))
+        if alias == CHAMPION:
+            # who has become champion is no challenger any more
+            held = client.get_registered_model(registered_name).aliases.get(CHALLENGER)
+            if str(held) == str(version):
+                client.delete_registered_model_alias(registered_name, CHALLENGER)
 
 
 def alias_of(tracking_uri: str, registered_name: str, alias: str) -> int | None:
     """Which version an alias points at; None where there is no such alias or model."""
-    client = _connect(tracking_uri)
-    try:
-        return int(client.get_model_version_by_alias(registered_name, alias).version)
-    except MlflowException as error:
-        # a missing alias is the first, a missing model the second
-        if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
-            return None
-        raise
+    with _asked(tracking_uri) as client:
+        try:
+            return int(client.get_model_version_by_alias(registered_name, alias).version)
+        except MlflowException as error:
+            # a missing alias is the first, a missing model the second
+            if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+                return None
+            raise
 
 
 def tag_version(tracking_uri: str, registered_name: str, version: int, tags: Mapping[str, str]) -> None:
     """Mark a registered version."""
-    client = _connect(tracking_uri)
-    for key, value in tags.items():
-        client.set_model_version_tag(registered_name, str(version), key, value)
+    with _asked(tracking_uri) as client:
+        for key, value in tags.items():
+            client.set_model_version_tag(registered_name, str(version), key, value)
 
 
 def tag_run(tracking_uri: str, run_id: str, tags: Mapping[str, str]) -> None:
     """Mark a run that has ended."""
-    client = _connect(tracking_uri)
-    for key, value in tags.items():
-        client.set_tag(run_id, key, value)
+    with _asked(tracking_uri) as client:
+        for key, value in tags.items():
+            client.set_tag(run_id, key, value)
 
 
 def log_page(tracking_uri: str, run_id: str, html: str, name: str) -> None:
     """Keep a page with a run that has ended."""
-    _connect(tracking_uri).log_text(run_id, html, name)
+    with _asked(tracking_uri) as client:
+        client.log_text(run_id, html, name)
 
 
 def fetch_artefact(tracking_uri: str, artefact_uri: str, folder: Path) -> Path:
@@ -196,6 +201,15 @@ def list_runs(tracking_uri: str, *, experiment: str | None, max_results: int) ->
         }
         for run in runs
     ]
+
+
+@contextmanager
+def _asked(tracking_uri: str) -> Iterator[MlflowClient]:
+    client = _connect(tracking_uri)
+    try:
+        yield client
+    except (MlflowException, OSError) as error:
+        raise ConfigurationError(f"MLflow at {tracking_uri} refused: {error}") from error
 
 
 def _connect(tracking_uri: str) -> MlflowClient:

@@ -43,12 +43,12 @@ def watch_drift(line: Line, night: date, services: Services) -> DriftReport:
     champion = ledger.champion_of(services.engine, line.name)
     artefact = read_artefact(champion, services)
     trained_on = image_rows.snapshot_images(services.engine, champion.model_version)
-    normal = Measures(_facts(trained_on), artefact.normal_codes, artefact.normal_scores)
+    normal = Measures(facts_as_arrays(trained_on), artefact.normal_codes, artefact.normal_scores)
     keys = batches.batches_of_nights(services.engine, line.name, (night, night))
     judged = scored.scores_of_night(services.engine, line.name, night, champion.model_version)
     codes = [np.frombuffer(row["code"], "<f2") for row in judged if row["code"] is not None]
     tonight = Measures(
-        _facts(image_rows.accepted_images(services.engine, keys)),
+        facts_as_arrays(image_rows.accepted_images(services.engine, keys)),
         np.array(codes, np.float32).reshape(-1, artefact.normal_codes.shape[1]),
         np.array([row["score"] for row in judged], np.float64),
     )
@@ -101,6 +101,6 @@ def ask_for_retraining(line: Line, report: DriftReport, services: Services) -> R
     return wanted
 
 
-def _facts(rows: Sequence[sa.RowMapping]) -> dict[str, NDArray[np.float64]]:
-    # NaN where an earlier version of this program did not measure it
+def facts_as_arrays(rows: Sequence[sa.RowMapping]) -> dict[str, NDArray[np.float64]]:
+    """Facts of images, NaN where an earlier version of this program did not measure one."""
     return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in FACTS}

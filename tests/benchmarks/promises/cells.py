@@ -1,0 +1,107 @@
+"""The demo's lines with a champion each, inspected nights, and verdicts from the dataset's labels."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from cae_pipeline.adapters.results import images as image_rows
+from cae_pipeline.adapters.results import ledger, verdicts
+from cae_pipeline.adapters.results.models import ModelVersion
+from cae_pipeline.adapters.results.schema import batches
+from cae_pipeline.core.images import Pixels
+from cae_pipeline.core.line import Line
+from cae_pipeline.core.verdict import Verdict
+from cae_pipeline.runtime.scorer import Scorer
+from cae_pipeline.settings import Settings, read_lines
+from cae_pipeline.steps.load import load_model
+from cae_pipeline.steps.promote import promote_challenger
+from cae_pipeline.steps.read import read_images, stack
+from cae_pipeline.steps.score import plan_line, score_slices
+from cae_pipeline.steps.services import Services
+from cae_pipeline.steps.train import train_model
+from cae_pipeline.steps.validate import validate_batch
+from cae_pipeline.wiring import connect
+from infra.demo.deliver import LINES, NIGHTS, deliver
+
+LINES_FILE = Path(__file__).resolve().parents[3] / "infra/demo/lines.toml"
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One installation.
+
+    Attributes:
+        labels: Probability of a defect by the digest of an image.
+    """
+
+    services: Services
+    lines: dict[str, Line]
+    labels: dict[str, float]
+
+    def champion(self, line: str) -> ModelVersion:
+        """Who serves."""
+        return ledger.champion_of(self.services.engine, line)
+
+    def scorer(self, line: str) -> Scorer:
+        """The champion, ready to score."""
+        return load_model(self.champion(line), self.services)
+
+    def rows(self, line: str, *, label: float) -> list[sa.RowMapping]:
+        """Accepted images of the nights with one label, none of which was trained on."""
+        query = sa.select(batches.c.batch_key).where(batches.c.line == line, batches.c.night.in_(_nights()))
+        with self.services.engine.connect() as connection:
+            keys = list(connection.scalars(query))
+        accepted = {row["image_id"]: row for row in image_rows.accepted_images(self.services.engine, keys)}
+        return [row for image_id, row in sorted(accepted.items()) if self.labels.get(image_id) == label]
+
+    def pixels(self, line: str, rows: Sequence[sa.RowMapping]) -> Pixels:
+        """Read rows as the line's network wants them."""
+        model = self.scorer(line).settings
+        return stack(list(read_images(rows, model, self.services, doing="read")), model)
+
+    def content(self, row: Any) -> bytes:
+        """The bytes of an image."""
+        return self.services.landing.path(row["line"], row["batch_id"], row["name"]).read_bytes()
+
+
+def build(workspace: Path) -> Cells:
+    """Deliver, train, let the gate decide, inspect four nights, and judge half of what is labelled."""
+    workspace.mkdir(parents=True)
+    shutil.copy(LINES_FILE, workspace / "lines.toml")
+    services = connect(Settings(workspace=workspace))
+    lines = read_lines(workspace / "lines.toml")
+    _, _, labels = deliver(workspace / "landing")
+    for name in LINES:
+        version = train_model(lines[name], services)
+        decision = promote_challenger(lines[name], version.model_version, services)
+        assert decision.promote, decision.reasons
+        for night in NIGHTS:
+            validate_batch(lines[name], night, services)
+        champion, chunks = plan_line(lines[name], chunk_size=4096, services=services)
+        for chunk in chunks:
+            score_slices(chunk, champion, services)
+    cells = Cells(services, lines, labels)
+    _judge(cells)
+    return cells
+
+
+def _judge(cells: Cells) -> None:
+    """Say of every second image what its label says; the others stay what nobody has looked at."""
+    said = [
+        Verdict(row["image_id"], word, "label", cells.services.clock())
+        for line in cells.lines
+        for label, word in ((0.0, "normal"), (1.0, "defect"))
+        for row in cells.rows(line, label=label)[::2]
+    ]
+    verdicts.record_verdicts(cells.services.engine, said)
+
+
+def _nights() -> list[date]:
+    return [date.fromisoformat(night) for night in NIGHTS]
