@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cae_pipeline.cli.shared import Format, FormatOption, print_result, print_rows
+from cae_pipeline.cli.shared import Format, FormatOption, open_services, print_result, print_rows
 from cae_pipeline.errors import ConfigurationError
 
 lines_app = typer.Typer(no_args_is_help=True, help="The product lines file.")
@@ -36,6 +36,34 @@ def check(how: FormatOption = Format.TABLE) -> None:
         }
         for line in lines.values()
     ]
+    print_rows(rows, how=how, columns=list(rows[0]) if rows else [])
+
+
+@lines_app.command("status")
+def status(how: FormatOption = Format.TABLE) -> None:
+    """Say of each line who serves it, and how many images wait for a score."""
+    from cae_pipeline.adapters.results import batches, ledger
+    from cae_pipeline.settings import read_lines
+    from cae_pipeline.steps.find import is_normal_batch
+
+    settings, services = open_services()
+    champions = ledger.all_champions(services.engine)
+    rows = []
+    for line in read_lines(settings.lines_path).values():
+        waiting = [
+            row
+            for row in batches.unfinished_batches(services.engine, line.name)
+            if not is_normal_batch(line, row["batch_id"])
+        ]
+        rows.append(
+            {
+                "line": line.name,
+                "state": "served" if line.name in champions else "waits for a champion",
+                "champion": champions.get(line.name, ""),
+                "batches_waiting": len(waiting),
+                "images_waiting": sum(row["num_images"] - row["num_quarantined"] for row in waiting),
+            }
+        )
     print_rows(rows, how=how, columns=list(rows[0]) if rows else [])
 
 

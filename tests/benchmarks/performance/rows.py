@@ -16,10 +16,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cae_pipeline.adapters.results import queries, scored
+from cae_pipeline.adapters.results import models, queries, scored
 from cae_pipeline.adapters.results.database import open_database
+from cae_pipeline.adapters.results.ledger import Stamp
 from cae_pipeline.adapters.results.queries import AnomalyFilter, Page
 from cae_pipeline.adapters.results.schema import batches, images, model_versions, thresholds
+from cae_pipeline.adapters.results.thresholds import change_threshold
+from cae_pipeline.core.threshold import Threshold
 
 PER_TRANSACTION = 128
 PER_BATCH = 10_000
@@ -57,7 +60,8 @@ def load(url: str, count: int) -> dict[str, Any]:
     """Write so many scores as scoring does, 128 per transaction, then ask what people ask.
 
     Returns:
-        Rows per second in all, over the first and over the last tenth; milliseconds and plan of each query.
+        Rows per second in all, over the first and over the last tenth; milliseconds and plan of each query; seconds
+        to judge all rows again by a threshold that flags a tenth more of them, and by one that flags all.
     """
     engine = open_database(url)
     try:
@@ -71,9 +75,19 @@ def load(url: str, count: int) -> dict[str, Any]:
             "rows_per_second_last_tenth": tenth / seconds[-1],
             "rows_per_second": count / sum(seconds),
             "queries": {name: _ask(engine, name) for name in _QUESTIONS},
+            "rejudge_seconds_tenth": _rejudge(engine, 0.8),
+            "rejudge_seconds_all": _rejudge(engine, 0.05),
         }
     finally:
         engine.dispose()
+
+
+def _rejudge(engine: sa.Engine, threshold: float) -> float:
+    """Seconds of a change of threshold, all scores of the model version judged again."""
+    version = models.find_version(engine, "cae-mono/1")
+    started = time.perf_counter()
+    change_threshold(engine, version, Threshold(threshold, 0.05, 1, 19), Stamp("bench", NOW), figures={})
+    return time.perf_counter() - started
 
 
 _QUESTIONS = {
@@ -109,7 +123,7 @@ def _prepare(engine: sa.Engine, count: int) -> None:
         "artefact_sha256": "0" * 64, "snapshot_sha256": "0" * 64, "figures": {}, "registered_at": NOW,
     }  # fmt: skip
     threshold = {
-        "threshold_id": 1, "model_version": "cae-mono/1", "value": 1.0, "target_false_alarm_rate": 0.05,
+        "model_version": "cae-mono/1", "value": 1.0, "target_false_alarm_rate": 0.05,
         "rank": 1, "num_normal": 19, "created_at": NOW,
     }  # fmt: skip
     with engine.begin() as connection:
@@ -144,12 +158,14 @@ def _image(batch: int, member: int) -> dict[str, Any]:
 
 def _score(member: int) -> dict[str, Any]:
     flagged = member % 50 == 0
+    score = 1.5 + member % 97 if flagged else 0.1 + member % 79 / 100
     place = {"x_px": 10, "y_px": 20, "width_px": 30, "height_px": 40, "area_px": 900, "peak": 2.0}
     return {
         "batch_key": _key(member // PER_BATCH), "image_id": f"{member:064x}", "model_version": "cae-mono/1",
-        "name": f"{member:09}.png", "score": 1.5 + member % 97 if flagged else 0.5, "p_value": 0.5, "threshold_id": 1,
+        "name": f"{member:09}.png", "score": score, "p_value": 0.5, "threshold_id": 1,
         "is_anomalous": flagged, "regions": [place] if flagged else [], "run_id": "r", "dag_run_id": "d",
         "map_uri": f"maps/mono/{_key(member // PER_BATCH)}/{member:032x}-v1.png", "scored_at": NOW,
+        "code": bytes(128),
     }  # fmt: skip
 
 
