@@ -35,8 +35,11 @@ def verdict(
     note: Annotated[str, typer.Option(help="Why.")] = "",
 ) -> None:
     """Say what an image really is; earlier verdicts stay."""
+    from cae_pipeline.core.verdict import WORDS
     from cae_pipeline.steps.review import say_verdict
 
+    if word not in WORDS:
+        raise typer.BadParameter(f"expected one of {', '.join(WORDS)}, received {word!r}")
     _, services = open_services()
     print_result({"image_id": say_verdict(image_id, word, services, note=note), "verdict": word})
 

@@ -71,7 +71,7 @@ class Decision:
     """Whether the challenger may become champion, and every reason that was weighed.
 
     Attributes:
-        reasons: One sentence per check; those that speak against begin with REFUSED.
+        reasons: One sentence per check, beginning with ok, REFUSED, or not weighed.
         figures: Of challenger and champion.
         awaits_approval: Whether a person has to agree before it serves.
     """
@@ -84,8 +84,14 @@ class Decision:
 
 @dataclass(frozen=True)
 class _Check:
-    passed: bool
+    passed: bool | None  # None: there was nothing to weigh it by
     text: str
+
+    @property
+    def reason(self) -> str:
+        """As the ledger keeps it."""
+        word = {True: "ok", False: "REFUSED", None: "not weighed"}[self.passed]
+        return f"{word}: {self.text}"
 
 
 def decide(
@@ -107,10 +113,10 @@ def decide(
         *_recent(challenger, target_false_alarm_rate),
         *_against(challenger, champion, limits),
     ]
-    promote = all(check.passed for check in checks)
+    promote = all(check.passed is not False for check in checks)
     return Decision(
         promote,
-        tuple(f"{'ok' if check.passed else 'REFUSED'}: {check.text}" for check in checks),
+        tuple(check.reason for check in checks),
         {"challenger": asdict(challenger), "champion": asdict(champion) if champion else None},
         promote and limits.approval,
     )
@@ -134,7 +140,9 @@ def _absolute(model: GateFigures, limits: GateSettings, target: float) -> Iterat
         f"flags {model.held_out_flagged:.1%} of held-out normal images, promised at most {target:.1%}",
     )
     yield _at_least("share of synthetic defects flagged", model.detected, 1.5 * target)
-    if model.golden_auroc is not None:
+    if model.golden_auroc is None:
+        yield _Check(None, f"the golden set: there are fewer than {limits.min_golden_images} images of a kind")
+    else:
         yield _at_least("AUROC on the golden set", model.golden_auroc, limits.min_golden_auroc)
     yield _at_most("milliseconds per image", model.milliseconds_per_image, limits.max_milliseconds_per_image)
     yield _at_most("MiB of memory", model.peak_mib, limits.max_memory_mib)
@@ -142,7 +150,7 @@ def _absolute(model: GateFigures, limits: GateSettings, target: float) -> Iterat
 
 def _recent(model: GateFigures, target: float) -> Iterator[_Check]:
     if model.num_recent < MIN_RECENT:
-        yield _Check(True, f"{model.num_recent} recent normal images are too few to weigh, wanted {MIN_RECENT}")
+        yield _Check(None, f"false alarms on {model.num_recent} recent normal images, wanted {MIN_RECENT}")
         return
     chance = float(stats.binom.sf(model.recent_flagged - 1, model.num_recent, target))
     yield _Check(

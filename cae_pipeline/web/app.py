@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,9 @@ def reports_app(reports: Path, *, dependencies: Sequence[Any]) -> FastAPI:
 
     @app.get("/reports", response_class=HTMLResponse)
     def list_reports() -> str:
-        nights = sorted((path.stem for path in reports.glob("*.html")), reverse=True) if reports.is_dir() else []
-        rows = "".join(f'<li><a href="reports/{night}.html">{night}</a></li>' for night in nights)
-        return _LIST.format(body=f"<ul>{rows}</ul>" if rows else "<p>No night has been published yet.</p>")
+        nights = _linked(reports.glob("*.html"), "reports") or "<p>No night has been published yet.</p>"
+        decisions = _linked(reports.glob("gate/*.html"), "reports/gate")
+        return _LIST.format(body=nights + (f"<h1>Decisions of the gate</h1>{decisions}" if decisions else ""))
 
     @app.get("/reports/{path:path}")
     def report(path: str) -> FileResponse:
@@ -40,3 +41,10 @@ def reports_app(reports: Path, *, dependencies: Sequence[Any]) -> FastAPI:
         return FileResponse(found, media_type="text/html", headers={"Content-Security-Policy": "script-src 'none'"})
 
     return app
+
+
+def _linked(pages: Iterable[Path], folder: str) -> str:
+    """A list of links, newest name first; empty if there is none."""
+    names = sorted((escape(page.stem) for page in pages), reverse=True)
+    rows = "".join(f'<li><a href="{folder}/{name}.html">{name}</a></li>' for name in names)
+    return f"<ul>{rows}</ul>" if rows else ""

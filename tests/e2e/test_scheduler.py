@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -96,14 +97,24 @@ class Installation:
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
         """Trigger a run and wait for its end; returns its state."""
+        return self.wait_for(self.begin(dag_id, conf), "success", "failed")
+
+    def begin(self, dag_id: str, conf: dict[str, Any]) -> str:
+        """Trigger a run; returns its address."""
         run = self.ask(f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
+        return f"/api/v2/dags/{dag_id}/dagRuns/{quote(run['dag_run_id'])}"
+
+    def wait_for(self, address: str, *states: str) -> str:
+        """Wait until a run or a task is in one of some states; returns which."""
         deadline = time.monotonic() + 600
+        state = None
         while time.monotonic() < deadline:
-            state = self.ask(f"/api/v2/dags/{dag_id}/dagRuns/{quote(run['dag_run_id'])}")["state"]
-            if state in ("success", "failed"):
+            with contextlib.suppress(urllib.error.HTTPError):  # a task that is not expanded yet
+                state = self.ask(address)["state"]
+            if state in states:
                 return str(state)
             time.sleep(1)
-        raise AssertionError(f"{dag_id} did not end; logs in {self.workspace}")
+        raise AssertionError(f"{address} is {state}, expected {states}; logs in {self.workspace}")
 
     def stop(self) -> None:
         """Stop it as Ctrl-C does."""
@@ -121,8 +132,10 @@ class Installation:
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     workspace = tmp_path_factory.mktemp("e2e") / "workspace"
     workspace.mkdir()
-    (workspace / "lines.toml").write_text(LINES_TOML)
-    deliver(workspace / "landing", "washers", "normal-1", washers(range(100, 180)))
+    careful = LINES_TOML.replace("lines.washers", "lines.careful") + "\n[lines.careful.gate]\napproval = true\n"
+    (workspace / "lines.toml").write_text(LINES_TOML + careful)
+    for line in ("washers", "careful"):
+        deliver(workspace / "landing", line, "normal-1", washers(range(100, 180)))
     installation = Installation(workspace)
     try:
         installation.wait_until_up()
@@ -184,6 +197,42 @@ def test_the_report_is_linked_from_the_task_and_shown_only_to_who_may_see_it(up:
     request = urllib.request.Request(address, headers={"Authorization": f"Bearer {up.token}"})
     with urllib.request.urlopen(request, timeout=30) as response:
         assert "Night of 2026-01-31" in response.read().decode()
+
+
+def test_where_a_line_wants_it_a_person_approves_in_airflow_before_a_challenger_serves(up: Installation) -> None:
+    from cae_pipeline.adapters.results import ledger, queries
+    from cae_pipeline.adapters.results.database import open_database
+    from cae_pipeline.adapters.results.queries import Page
+
+    engine = open_database(f"sqlite:///{up.workspace / 'results.db'}")
+    run = up.begin("train_model", {"line": "careful"})
+    asked = f"{run}/taskInstances/life.approve/0"
+    up.wait_for(asked, "awaiting_input", "deferred")
+    assert ledger.champion_or_none(engine, "careful") is None
+    details = up.ask(f"{asked}/hitlDetails")
+    assert details["subject"] == "May cae-careful/1 serve? See the gate's page."
+    up.ask(f"{asked}/hitlDetails", {"chosen_options": ["Approve"], "params_input": {}}, method="PATCH")
+    assert up.wait_for(run, "success", "failed") == "success"
+    assert ledger.champion_of(engine, "careful").model_version == "cae-careful/1"
+    events = [row["event"] for row in queries.list_promotions(engine, "careful", Page("promotion_id"))]
+    assert events == ["awaits_approval", "promotion"]
+
+
+def test_a_verdict_over_the_api_of_airflow_is_signed_by_its_user(up: Installation) -> None:
+    queue = up.ask("/cae/api/lines/washers/queue?count=1")
+    [image] = queue
+    said = up.ask(f"/cae/api/images/{image['image_id']}/verdicts", {"verdict": "normal", "note": "dust"})
+    assert said["author"] == "admin"
+    [verdict] = up.ask(f"/cae/api/images/{image['image_id']}")["verdicts"]
+    assert (verdict["verdict"], verdict["author"]) == ("normal", "admin")
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{up.airflow}/cae/api/images/{image['image_id']}/verdicts",
+        b'{"verdict": "defect"}',
+        {"Content-Type": "application/json"},
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=30)
+    assert refused.value.code == 401
 
 
 def test_nothing_listens_on_anything_but_loopback(up: Installation) -> None:

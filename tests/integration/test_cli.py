@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +107,22 @@ def test_batches_rates_quarantine_runs_versions_and_ledger_answer(night: Plant) 
     assert (quarantined["name"], quarantined["reason"]) == ("note.png", "not_an_image")
     assert [row["model_version"] for row in rows("runs", "--line", "washers")] == ["cae-washers/1"]
     assert [row["serves_as"] for row in rows("versions")] == ["champion"]
-    assert [row["promoted"] for row in rows("ledger")] == [True]
+    assert [row["event"] for row in rows("ledger")] == ["promotion"]
     assert json.loads(cae("champion", "show", "washers"))["model_version"] == "cae-washers/1"
 
 
 def test_an_empty_answer_says_so(workspace: Path) -> None:
     assert cae("anomalies") == "nothing found\n"
+
+
+def test_a_threshold_is_fitted_shown_and_listed(night: Plant) -> None:
+    before = json.loads(cae("threshold", "show", "washers"))
+    assert (before["method"], before["target_false_alarm_rate"]) == ("conformal", 0.1)
+    done = json.loads(cae("threshold", "fit", "washers", "--rate", "0.2", "--note", "stricter").splitlines()[-1])
+    assert done["threshold"] <= before["value"]
+    assert [row["note"] for row in rows("threshold", "history", "washers")] == ["", "stricter"]
+    for wrong in (["--rate", "2"], ["--miss-cost", "1"], ["--f1", "--rate", "0.1"]):
+        assert CliRunner().invoke(app, ["threshold", "fit", "washers", *wrong]).exit_code == 2, wrong
 
 
 def test_the_network_is_described_layer_by_layer(workspace: Path) -> None:
@@ -137,6 +147,7 @@ def test_every_sql_example_of_the_documentation_runs_and_finds_something(night: 
     with night.services.engine.connect() as connection:
         for example in examples:
             text = example.replace("cells-mono", "washers").replace("2026-01-12", "2026-01-31")
+            text = text.replace("2026-01-14", str(datetime.now(UTC).date()))
             found = connection.execute(sa.text(text)).all()
             assert found, example
 

@@ -15,6 +15,8 @@ def reports(tmp_path: Path) -> Path:
     (folder / "cells").mkdir(parents=True)
     (folder / "2026-01-31.html").write_text("<h1>Night of 2026-01-31</h1>")
     (folder / "cells" / "x.data-docs.html").write_text("docs")
+    (folder / "gate").mkdir()
+    (folder / "gate" / "cae-cells-v1.html").write_text("decision")
     (folder / "secret.txt").write_text("secret")
     (tmp_path / "outside.html").write_text("outside")
     return folder
@@ -27,6 +29,8 @@ def test_reports_and_data_docs_are_served_without_scripts(reports: Path) -> None
     assert page.text == "<h1>Night of 2026-01-31</h1>"
     assert page.headers["content-security-policy"] == "script-src 'none'"
     assert client.get("/reports/cells/x.data-docs.html").text == "docs"
+    assert '<a href="reports/gate/cae-cells-v1.html">cae-cells-v1</a>' in client.get("/reports").text
+    assert client.get("/reports/gate/cae-cells-v1.html").text == "decision"
 
 
 @pytest.mark.parametrize("path", ["secret.txt", "../outside.html", "%2e%2e/outside.html", "missing.html", "cells"])

@@ -71,7 +71,13 @@ def test_a_bad_challenger_is_refused_with_a_reason(changes: dict[str, float], re
 def test_a_handful_of_recent_images_is_said_and_not_weighed() -> None:
     decision = _decide(replace(GOOD, recent_flagged=5, num_recent=5))
     assert decision.promote
-    assert any("5 recent normal images are too few" in reason for reason in decision.reasons)
+    assert "not weighed: false alarms on 5 recent normal images, wanted 20" in decision.reasons
+
+
+def test_a_golden_set_that_is_too_small_is_said_and_not_weighed() -> None:
+    decision = _decide(replace(GOOD, golden_auroc=None), GOOD)
+    assert decision.promote
+    assert "not weighed: the golden set: there are fewer than 20 images of a kind" in decision.reasons
 
 
 def test_a_broken_champion_is_no_yardstick() -> None:
