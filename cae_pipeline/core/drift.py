@@ -36,6 +36,11 @@ MIN_FIT = 0.87
 """Cosine from which a movement of the code is one that a moved camera causes."""
 MIN_SCORE_SHIFT = 0.5
 """How much of the lower (or upper) quarter of scores must be missing before all of them are taken to have moved."""
+MIXED = 0.1
+"""Shares of flagged and of quite usual images from which a night is a mixture of both."""
+GLARING, MANY_GLARING = 2.0, 0.05
+"""Times the threshold from which an image is not just a little higher, and the share of such images from which scores
+have not moved everywhere but there are many defects."""
 TAIL_ALARMS, OTHER_ALARMS = 0.006, 0.001
 """Shares of quiet nights that may raise an alarm: high scores, which nothing else guards, and each of code, facts and
 all scores, which must also have moved far; together below 0.01."""
@@ -160,7 +165,16 @@ def _of_code(reference: Reference, tonight: Measures) -> _Finding:
     told = f"the mean code moved by {excess:.2f} standard deviations"
     if fit >= MIN_FIT:
         return "camera", f"{told}, as it does when camera or light move (cosine {fit:.2f})"
+    if len(tonight.scores) and _is_mixed(reference, tonight):
+        return None
     return "product", f"{told}, and no movement of the camera explains it (best cosine {fit:.2f})"
+
+
+def _is_mixed(reference: Reference, tonight: Measures) -> bool:
+    """Tell whether part of a night is as usual and part is flagged: another product would show in all images."""
+    as_usual = float((tonight.scores <= np.quantile(reference.normal.scores, 0.75)).mean())
+    flagged = float((tonight.scores > reference.threshold).mean())
+    return min(as_usual, flagged) >= MIXED
 
 
 def _chance_of(size: float, codes: Floats, count: int) -> float:
@@ -188,7 +202,8 @@ def _of_scores(reference: Reference, tonight: Measures) -> _Finding:
         left = int((now <= then[rank - 1]).sum() if below else (now > then[rank - 1]).sum())
         usual = len(then) // 4 / (len(then) + 1)
         chance = _at_most(left, len(now), len(then) // 4, len(then))
-        if left / len(now) <= (1 - MIN_SCORE_SHIFT) * usual and chance <= OTHER_ALARMS / 2:
+        glaring = float((now > GLARING * reference.threshold).mean())
+        if left / len(now) <= (1 - MIN_SCORE_SHIFT) * usual and chance <= OTHER_ALARMS / 2 and glaring < MANY_GLARING:
             return "threshold", f"scores {name} everywhere, while neither the facts nor the code moved"
     return _of_tail(then, now, reference.threshold)
 
