@@ -36,6 +36,9 @@ MEASURED = (
     "score_spread",
     "score_difference",
 )
+USUAL = 0.25
+"""Lowest p-value of an image that may stand for recent normal ones: what hardly escaped being flagged may as well be a
+defect that the champion missed, and to flag it is no fault."""
 MAX_RECENT = 300
 """Recent normal images that are looked at, newest first."""
 
@@ -47,7 +50,7 @@ class Exam:
     Attributes:
         held_out: The challenger's calibration images.
         damaged: The same with synthetic defects.
-        recent: Newest images that nobody takes for defects.
+        recent: Newest images that nobody takes for defects and every model so far found quite usual.
         golden_normal: Images judged normal that no model learns from.
         golden_defective: Confirmed defects.
     """
@@ -69,7 +72,11 @@ def set_exam(
     members = models.snapshot_members(services.engine, challenger.model_version, part="calibration")
     accepted = image_rows.accepted_images(services.engine, sorted({batch_key for batch_key, _ in members}))
     held_out = [row for row in accepted if (row["batch_key"], row["name"]) in members]
-    recent = [row for row in pool.presumably_normal(services.engine, line.name) if row["image_id"] not in seen]
+    recent = [
+        row
+        for row in pool.presumably_normal(services.engine, line.name)
+        if row["image_id"] not in seen and row["p_value"] >= USUAL
+    ]
     judged = [
         row
         for row in verdicts.judged_images(services.engine, line.name, "defect", "normal")
