@@ -39,7 +39,12 @@ class Agreement:
 
 
 def to_onnx(parts: Parts) -> bytes:
-    """Export all networks as one ONNX graph; the same parts always give the same bytes."""
+    """Export all networks as one ONNX graph.
+
+    The same parts mostly give the same bytes. Now and then the optimisers of TensorFlow and the exporter, which work in
+    several threads and in the order of their hashes, put the same sums into other nodes; what they say is the same to
+    rounding, and `check_agreement` holds every graph against Keras.
+    """
     settings = parts.settings
     shape = (MINIBATCH_SIZE, *settings.tile_px, settings.channels)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
