@@ -75,16 +75,18 @@ def _judged(cells: Cells, line: Line, candidate: Candidate) -> dict[str, Any]:
 
 def _with_a_broken_file(cells: Cells, line: Line, faults: Faults) -> dict[str, Any]:
     [candidate] = [one for one in faults.seeded() if one.kind == "threshold tenfold"]
-    version = models.find_version(cells.services.engine, _register(cells, line, candidate))
-    networks = cells.services.model_folder(version.artefact_sha256) / "networks.onnx"
+    services = cells.services
+    version = models.find_version(services.engine, _register(cells, line, candidate))
+    networks = services.model_folder(version.artefact_sha256) / "networks.onnx"
     content = bytearray(networks.read_bytes())
     content[len(content) // 2] ^= 1
     networks.write_bytes(content)
     kind = "one bit of the file changed"
     try:
-        return _row(kind, promote_challenger(line, version.model_version, cells.services))
+        return _row(kind, promote_challenger(line, version.model_version, services))
     except ArtefactError as error:
-        return _row(kind, Decision(False, (f"REFUSED: {error}",)))
+        told = str(error).replace(str(services.workspace), "workspace")
+        return _row(kind, Decision(False, (f"REFUSED: {told}",)))
 
 
 def _row(kind: str, decision: Decision) -> dict[str, Any]:
