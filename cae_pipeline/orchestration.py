@@ -47,10 +47,11 @@ def tell(alarm: Mapping[str, Any], context: Any) -> None:
     """Hand alerts to Airflow's notifiers; one that fails fails nothing else.
 
     Args:
-        alarm: What `cae alert` printed: the alerts, and the notifiers of CAE_NOTIFIERS.
+        alarm: What `cae alert` printed: the new alerts, and the notifiers of CAE_NOTIFIERS. Those that only the
+            webhook has missed are not told here again.
         context: The task's; the notifiers' templates see it, and `alert`.
     """
-    for alert in alarm["alerts"]:
+    for alert in alarm["new"]:
         for wanted in alarm["notifiers"]:
             module, _, name = wanted["notifier"].rpartition(".")
             try:

@@ -177,7 +177,7 @@ def alert(night: NightOption) -> None:
 
 
 def housekeeping() -> None:
-    """Remove old maps, check the tables, back them up."""
+    """Remove old maps, check the tables, back them up, repair MLflow's aliases."""
     from cae_pipeline.steps.housekeeping import keep_house
 
     settings, services = open_services()

@@ -24,9 +24,15 @@ NIGHTS_BEFORE = 14
 
 @dataclass(frozen=True)
 class Alarm:
-    """What was raised and told: every alert that was still to be delivered."""
+    """What was raised and told.
+
+    Attributes:
+        alerts: Every alert that was still to be delivered.
+        new: Those of them that nobody was told before.
+    """
 
     alerts: list[dict[str, Any]]
+    new: list[dict[str, Any]]
     num_delivered: int
 
 
@@ -40,7 +46,7 @@ def raise_alerts(night: date, lines: Sequence[Line], services: Services) -> Alar
     waiting = alerts.undelivered(services.engine)
     delivered = sum(_deliver(row, services) for row in waiting)
     log.info("alerts_raised", night=str(night), waiting=len(waiting), delivered=delivered)
-    return Alarm([_body(row) for row in waiting], delivered)
+    return Alarm([_body(row) for row in waiting], [_body(row) for row in waiting if not row["num_attempts"]], delivered)
 
 
 def _alerts(line: Line, night: date, services: Services) -> Iterator[Alert]:

@@ -45,9 +45,14 @@ def review_queue(line: Line, services: Services, *, count: int) -> list[dict[str
         NoChampionError: If the line has no champion.
     """
     champion = ledger.champion_of(services.engine, line.name)
-    nearest = verdicts.unjudged_scores(services.engine, line.name, champion.model_version)
-    by_id = {row["image_id"]: row for row in nearest}
-    kinds = [image_id for image_id in _new_kinds(champion.model_version, services, count=count) if image_id in by_id]
+    kinds = _new_kinds(champion.model_version, services, count=count)
+    asked = (services.engine, line.name, champion.model_version)
+    # twice as many: what is nearest may be delivered twice
+    nearest = verdicts.unjudged_scores(*asked, limit=2 * count)
+    by_id = {
+        row["image_id"]: row for row in (*nearest, *verdicts.unjudged_scores(*asked, limit=2 * count, among=kinds))
+    }
+    kinds = [image_id for image_id in kinds if image_id in by_id]
     queue: dict[str, dict[str, Any]] = {}
     near = iter(by_id)
     while len(queue) < min(count, len(by_id)):

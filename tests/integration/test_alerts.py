@@ -129,10 +129,11 @@ def test_a_batch_that_has_not_arrived_by_its_hour_is_missed(plant: Plant, receiv
 
 def test_a_dead_receiver_fails_nothing_and_is_told_when_it_lives_again(plant: Plant, receiver: Receiver) -> None:
     line = replace(plant.line, expected_by=time(0))
-    for url, status in (("http://127.0.0.1:9/hook", 200), (receiver.url, 500), ("ftp://nowhere", 200)):
+    for url, status, new in (("http://127.0.0.1:9/hook", 200, 1), (receiver.url, 500, 0), ("ftp://nowhere", 200, 0)):
         receiver.status = status
         done = raise_alerts(NIGHT, [line], replace(plant.services, webhook_url=url))
-        assert (len(done.alerts), done.num_delivered) == (1, 0)
+        # Airflow's notifiers hear of it once, however often the webhook is tried
+        assert (len(done.alerts), len(done.new), done.num_delivered) == (1, new, 0)
     receiver.status = 200
     assert raise_alerts(NIGHT, [line], replace(plant.services, webhook_url=receiver.url)).num_delivered == 1
     assert len(receiver.received) == 1
@@ -141,7 +142,7 @@ def test_a_dead_receiver_fails_nothing_and_is_told_when_it_lives_again(plant: Pl
 def test_airflows_notifiers_are_handed_each_alert_and_a_broken_one_fails_nothing() -> None:
     NOTIFIED.clear()
     alarm = {
-        "alerts": [{"kind": "drift", "line": "washers", "text": "the camera moved"}],
+        "new": [{"kind": "drift", "line": "washers", "text": "the camera moved"}],
         "notifiers": [
             {"notifier": "nowhere.Notifier", "arguments": {}},
             {"notifier": f"{__name__}.Remember", "arguments": {"message": "{{ alert.line }}: {{ alert.text }}"}},

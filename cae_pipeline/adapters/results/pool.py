@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.results.database import reading
@@ -11,7 +9,7 @@ from cae_pipeline.adapters.results.schema import batches, images, scores, snapsh
 from cae_pipeline.adapters.results.verdicts import latest_verdict
 
 
-def presumably_normal(engine: sa.Engine, line: str, *, since: date | None = None) -> list[sa.RowMapping]:
+def presumably_normal(engine: sa.Engine, line: str) -> list[sa.RowMapping]:
     """Scored images that were never quarantined, flagged or judged a defect, and those judged normal.
 
     Returns:
@@ -45,21 +43,17 @@ def presumably_normal(engine: sa.Engine, line: str, *, since: date | None = None
         # oldest first, so that of a picture that came twice the newest delivery stays
         .order_by(batches.c.night, images.c.batch_key, images.c.name)
     )
-    if since is not None:
-        query = query.where(batches.c.night >= since)
     with reading(engine) as connection:
         by_picture = {row["image_id"]: row for row in connection.execute(query).mappings()}
     return list(by_picture.values())[::-1]
 
 
-def pictures_seen_by(engine: sa.Engine, *model_versions: str, part: str | None = None) -> set[str]:
-    """Digests of the images that played a part, or one part, in some trainings."""
+def pictures_seen_by(engine: sa.Engine, *model_versions: str) -> set[str]:
+    """Digests of the images that played a part in some trainings."""
     query = (
         sa.select(images.c.image_id)
         .join(snapshots, (snapshots.c.batch_key == images.c.batch_key) & (snapshots.c.name == images.c.name))
         .where(snapshots.c.model_version.in_(model_versions))
     )
-    if part is not None:
-        query = query.where(snapshots.c.part == part)
     with reading(engine) as connection:
         return set(connection.scalars(query))

@@ -106,10 +106,15 @@ def all_verdicts(engine: sa.Engine, line: str) -> list[Row]:
     return [{**row, "verdicts": by_image.get(row["image_id"], [])} for row in rows]
 
 
-def unjudged_scores(engine: sa.Engine, line: str, model_version: str, *, limit: int | None = None) -> list[Row]:
+def unjudged_scores(
+    engine: sa.Engine, line: str, model_version: str, *, limit: int, among: Sequence[str] | None = None
+) -> list[Row]:
     """Images without a verdict as one model judged them, nearest to its threshold first.
 
     Near means by ratio: twice the threshold is as far as half of it.
+
+    Args:
+        among: Digests of the images that are asked for; None is all.
     """
     value = in_force(scores.c.model_version)
     # a score of 0 is as far from the threshold as can be
@@ -122,6 +127,8 @@ def unjudged_scores(engine: sa.Engine, line: str, model_version: str, *, limit: 
         .order_by(ratio, scores.c.image_id)
         .limit(limit)
     )
+    if among is not None:
+        query = query.where(scores.c.image_id.in_(among))
     with reading(engine) as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
 
