@@ -212,6 +212,9 @@ class RetrainingSettings:
     """Days after a training before another one is asked for."""
     mode: Literal["full", "refresh"] = "refresh"
     """A full training starts afresh, a refresh from the champion's weights."""
+    newest_nights: Count = 60
+    """Days up to the newest night whose unflagged images a refresh may learn from and the gate may weigh;
+    older ones count once a person has called them normal."""
     max_new_per_batch: Count = 50
     """Newly accepted images of one batch that a refresh may learn from."""
     review_share: Share = 0.1

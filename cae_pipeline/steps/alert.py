@@ -20,6 +20,9 @@ log = structlog.get_logger()
 
 REFUSALS_OF = timedelta(days=2)
 NIGHTS_BEFORE = 14
+"""Nights with images that say how many flags are usual."""
+LOOKED_BACK = timedelta(days=60)
+"""No further: the question comes every half hour, and a line's whole history is long."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,9 @@ def _alerts(line: Line, night: date, services: Services) -> Iterator[Alert]:
 
 
 def _jump(line: Line, night: date, services: Services) -> str | None:
-    rates = queries.list_daily_rates(services.engine, line.name, Page("-night", page_size=400))
+    rates = queries.list_daily_rates(
+        services.engine, line.name, Page("-night", page_size=LOOKED_BACK.days + 1), since=night - LOOKED_BACK
+    )
     counted = {row["night"]: (row["num_flagged"], row["num_scored"]) for row in rates if row["num_scored"]}
     before = [counts for when, counts in counted.items() if when < night][:NIGHTS_BEFORE]
     return flag_rate_jump(counted.get(night, (0, 0)), before)

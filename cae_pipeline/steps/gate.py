@@ -74,7 +74,7 @@ def set_exam(
     held_out = [row for row in accepted if (row["batch_key"], row["name"]) in members]
     recent = [
         row
-        for row in pool.presumably_normal(services.engine, line.name)
+        for row in pool.presumably_normal(services.engine, line.name, newest_nights=line.retraining.newest_nights)
         if row["image_id"] not in seen and row["p_value"] >= USUAL
     ]
     judged = [

@@ -122,13 +122,14 @@ def _is_there(row: sa.RowMapping, services: Services) -> bool:
 
 def _members(line: Line, services: Services, refresh_of: ModelVersion | None) -> list[sa.RowMapping]:
     engine = services.engine
+    presumed = pool.presumably_normal(engine, line.name, newest_nights=line.retraining.newest_nights)
     if refresh_of is None:
         vouched = image_rows.normal_images(engine, line.name, line.training.normal_batches)
-        new = [row for row in pool.presumably_normal(engine, line.name) if row["verdict"] == "normal"]
+        new = [row for row in presumed if row["verdict"] == "normal"]
     else:
         vouched = image_rows.snapshot_images(engine, refresh_of.model_version)
         new = newly_accepted(
-            pool.presumably_normal(engine, line.name),
+            presumed,
             max_per_batch=line.retraining.max_new_per_batch,
             review_share=line.retraining.review_share,
         )

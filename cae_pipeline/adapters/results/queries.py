@@ -147,13 +147,14 @@ def list_promotions(engine: sa.Engine, line: str | None, page: Page) -> list[Row
     return _paged(engine, _of_line(sa.select(promotions), promotions.c.line, line), page)
 
 
-def list_daily_rates(engine: sa.Engine, line: str | None, page: Page) -> list[Row]:
+def list_daily_rates(engine: sa.Engine, line: str | None, page: Page, *, since: date | None = None) -> list[Row]:
     """Images, quarantined, flagged and confirmed per line and night, with the precision people have found.
 
     That is the confirmed share of the flagged images with a verdict of defect or normal, with its 95 % interval;
     None where there is no verdict.
     """
-    rows = _paged(engine, _of_line(sa.select(daily_rates), daily_rates.c.line, line), page)
+    query = _of_line(sa.select(daily_rates), daily_rates.c.line, line)
+    rows = _paged(engine, query if since is None else query.where(daily_rates.c.night >= since), page)
     return [{**row, **_precision(row["num_confirmed"], row["num_false_alarms"])} for row in rows]
 
 

@@ -59,6 +59,8 @@ def judged_images(engine: sa.Engine, line: str, *words: str) -> list[sa.RowMappi
     query = (
         sa.select(images, batches.c.line, batches.c.batch_id, verdict.label("verdict"))
         .join(batches, batches.c.batch_key == images.c.batch_key)
+        # few of a line's images have a verdict: the latest is looked up for those alone
+        .where(images.c.image_id.in_(sa.select(verdicts.c.image_id)))
         .where(batches.c.line == line, verdict.in_(words), images.c.width_px.is_not(None))
         .order_by(images.c.batch_key, images.c.name)
     )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from cae_pipeline.adapters.results import batches as batch_rows
-from cae_pipeline.adapters.results import database, ledger, models, scored
+from cae_pipeline.adapters.results import database, ledger, models, pool, queries, scored, verdicts
 from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results.ledger import Stamp
+from cae_pipeline.adapters.results.queries import Page
 from cae_pipeline.adapters.results.schema import VIEWS, UtcDateTime, champions, metadata, promotions, scores
 from cae_pipeline.core.batch import Batch, BatchStatus, ImageRecord, ImageStatus, Member, Reason
 from cae_pipeline.core.promotion import Decision
 from cae_pipeline.core.threshold import Threshold
+from cae_pipeline.core.verdict import Verdict
 from cae_pipeline.errors import CaeError, ConcurrentChangeError, ConfigurationError, NoChampionError, NotFoundError
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -151,6 +153,36 @@ def test_a_batch_is_finished_only_when_no_accepted_image_waits(engine: sa.Engine
     scored.record_scores(engine, [_score(version)])
     assert batch_rows.finish_if_complete(engine, _batch().batch_key, finished_at=NOW)
     assert not batch_rows.finish_if_complete(engine, _batch().batch_key, finished_at=NOW)
+
+
+def _nights_before(engine: sa.Engine, *days: int) -> list[str]:
+    """One scored, unflagged image in each of some earlier nights; returns their digests."""
+    version, made = _version(engine, 1), []
+    for number, night in enumerate(date(2026, 1, 31) - timedelta(days=count) for count in days):
+        image_id = f"{number:064x}"
+        batch = Batch("cells", str(night), night, (Member("a.png", 3, image_id),), f"{number:064x}")
+        record = ImageRecord("a.png", image_id, 3, ImageStatus.ACCEPTED)
+        outcome = {"status": BatchStatus.VALIDATED, "rejected_for": "", "data_docs_uri": "", "dag_run_id": ""}
+        batch_rows.record_batch(engine, batch, [record], outcome=outcome, validated_at=NOW)
+        score = _score(version, batch_key=batch.batch_key, image_id=image_id, score=1.0, p_value=0.5)
+        scored.record_scores(engine, [score])
+        made.append(image_id)
+    return made
+
+
+def test_old_images_are_presumed_normal_only_if_a_person_said_so(engine: sa.Engine) -> None:
+    tonight, recent, old, old_but_judged = _nights_before(engine, 0, 59, 60, 300)
+    verdicts.record_verdicts(engine, [Verdict(old_but_judged, "normal", "me", NOW, "")])
+    found = [row["image_id"] for row in pool.presumably_normal(engine, "cells", newest_nights=60)]
+    assert found == [tonight, recent, old_but_judged]
+    assert old in {row["image_id"] for row in pool.presumably_normal(engine, "cells", newest_nights=61)}
+    assert pool.presumably_normal(engine, "bottles", newest_nights=60) == []
+
+
+def test_rates_are_worked_out_from_a_night_on(engine: sa.Engine) -> None:
+    _nights_before(engine, 0, 1, 5)
+    rates = queries.list_daily_rates(engine, "cells", Page("night"), since=date(2026, 1, 30))
+    assert [row["night"] for row in rates] == [date(2026, 1, 30), date(2026, 1, 31)]
 
 
 def test_what_cannot_be_decoded_cannot_be_released(engine: sa.Engine) -> None:
