@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from cae_pipeline.errors import ConfigurationError
 HEAD = "0003"
 """The newest migration; a test holds it against the migrations folder."""
 MIGRATIONS = Path(__file__).parent / "migrations"
-BUSY_TIMEOUT_SECONDS = 60
+BUSY_TIMEOUT_SECONDS, RETRY_SECONDS = 60, 0.02
 
 
 def open_database(url: str) -> sa.Engine:
@@ -27,14 +28,20 @@ def open_database(url: str) -> sa.Engine:
     Raises:
         ConfigurationError: If the database was written by a newer version of this package.
     """
+    engine = connect(url)
+    if schema_version(engine) != HEAD:
+        migrate(engine)
+    return engine
+
+
+def connect(url: str) -> sa.Engine:
+    """Connect to a database as it is."""
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(parsed)
     if engine.dialect.name == "sqlite":
         _use_transactions(engine)
-    if schema_version(engine) != HEAD:
-        migrate(engine)
     return engine
 
 
@@ -84,12 +91,10 @@ def _use_transactions(engine: sa.Engine) -> None:
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None
-        for pragma in (
-            f"busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}",  # first: the next one may have to wait already
-            "journal_mode = WAL",
-            "foreign_keys = ON",
-            "synchronous = NORMAL",
-        ):
+        # first: the next one may have to wait already
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
+        _write_ahead(connection)
+        for pragma in ("foreign_keys = ON", "synchronous = NORMAL"):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")
@@ -97,6 +102,24 @@ def _use_transactions(engine: sa.Engine) -> None:
         # a write lock from the start: two writers queue up instead of failing half-way
         reads_only = connection.get_execution_options().get("reads_only", False)
         connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch a database to write-ahead logging, which a new one does not have.
+
+    SQLite does not wait, whatever its timeout, where two connections switch at the same time: one of them is told
+    at once that the database is locked.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(RETRY_SECONDS)
+        else:
+            return
 
 
 def reading(engine: sa.Engine) -> sa.Connection:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -106,6 +108,18 @@ def test_two_processes_that_open_a_new_database_at_once_both_succeed(tmp_path: P
     processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
     assert [process.communicate()[1] for process in processes] == [b""] * 4
     assert database.schema_version(database.open_database(url)) == database.HEAD
+
+
+def test_connections_that_find_a_new_database_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    together = Barrier(6)
+
+    def ask(url: str) -> str | None:
+        together.wait()
+        return database.schema_version(database.connect(url))
+
+    with ThreadPoolExecutor(6) as threads:
+        for number in range(50):
+            assert set(threads.map(ask, [f"sqlite:///{tmp_path / str(number)}.db"] * 6)) == {None}
 
 
 def test_recording_a_batch_twice_changes_nothing(engine: sa.Engine) -> None:
