@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ Pixels: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float32]
 HalfFloats: TypeAlias = NDArray[np.float16]
 """How a training keeps what it learns from: an eighth of a grey value is fine enough."""
+AnyFloats: TypeAlias = NDArray[np.floating[Any]]
+"""Either of them."""
 
 # ITU-R BT.601, the weights of JPEG and of Pillow's convert("L")
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)

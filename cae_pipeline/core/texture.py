@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cae_pipeline.core.images import Floats
+from cae_pipeline.core.images import AnyFloats, Floats
 
 KERNEL_PX = 5
 NUM_FILTERS = 8
@@ -56,7 +56,7 @@ class LinearAutoencoder:
     directions: Floats
     gains: Floats
 
-    def residual(self, features: Floats) -> Floats:
+    def residual(self, features: AnyFloats) -> Floats:
         """What is left of features, shape `(n, h, w, f)`, when their reconstruction is taken away."""
         centred = features.reshape(len(features), len(self.mean)) - self.mean
         code = (centred @ self.directions.T) * self.gains
@@ -82,7 +82,7 @@ def learn_filters(images: Floats, random: np.random.Generator) -> Floats:
     return filters.reshape(KERNEL_PX, KERNEL_PX, channels, NUM_FILTERS)
 
 
-def fit_linear_autoencoder(features: Floats) -> LinearAutoencoder:
+def fit_linear_autoencoder(features: AnyFloats) -> LinearAutoencoder:
     """Fit the plane in closed form.
 
     Args:
@@ -107,12 +107,12 @@ def folds_of(groups: NDArray[np.int_]) -> NDArray[np.int_]:
 
 
 def held_out_residuals(
-    features: Floats,
+    features: AnyFloats,
     folds: NDArray[np.int_],
-    others: Sequence[tuple[Floats, NDArray[np.int_]]] = (),
+    others: Sequence[tuple[AnyFloats, NDArray[np.int_]]] = (),
     *,
     usable: NDArray[np.bool_],
-) -> list[Floats]:
+) -> list[AnyFloats]:
     """Judge each image by an autoencoder fitted without it.
 
     Args:
@@ -137,20 +137,20 @@ def held_out_residuals(
     return residuals
 
 
-def texture_error(residuals: Floats) -> Floats:
+def texture_error(residuals: AnyFloats) -> Floats:
     """Root mean square of what is left of the features of each cell.
 
     Args:
-        residuals: Shape `(n, h, w, f)`, float32.
+        residuals: Shape `(n, h, w, f)`.
 
     Returns:
         Shape `(n, h, w)`, float32, ≥ 0.
     """
-    size: Floats = np.sqrt((residuals**2).mean(axis=3))
+    size: Floats = np.sqrt(np.square(residuals, dtype=np.float32).mean(axis=3))
     return size
 
 
-def residual_spread(residuals: Floats, *, prior_images: float) -> Floats:
+def residual_spread(residuals: AnyFloats, *, prior_images: float) -> Floats:
     """Learn the usual size of each residual from held-out normal images.
 
     Args:

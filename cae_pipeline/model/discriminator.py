@@ -18,8 +18,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cae_pipeline.core.images import Floats, HalfFloats
-from cae_pipeline.model.minibatches import minibatches
+from cae_pipeline.core.images import AnyFloats, Floats, HalfFloats
+from cae_pipeline.model.minibatches import joined, minibatches
 
 WIDTH = 64
 DEFECTIVE_SHARE, CLEAN_SHARE = 0.12, 0.01
@@ -45,19 +45,19 @@ class Examples:
     damaged_share: Floats
 
     @classmethod
-    def of(cls, parts: Sequence[tuple[Floats, Floats]], spread: Floats) -> Examples:
+    def of(cls, parts: Sequence[tuple[AnyFloats, AnyFloats]], spread: Floats) -> Examples:
         """Bring residuals into units of what is usual, image by image: they are the bulk of a training's memory.
 
         Args:
             parts: Residuals, shape `(n, h, w, f)`, and the damaged share of their cells.
             spread: Shape `(h, w, f)`.
         """
-        inputs = [
-            keras.ops.convert_to_numpy(discriminator_inputs(one[None], spread)).astype(np.float16)
-            for residuals, _ in parts
-            for one in residuals
-        ]
-        return cls(np.concatenate(inputs), np.concatenate([share for _, share in parts]))
+        described = (
+            (keras.ops.convert_to_numpy(discriminator_inputs(one[None], spread)).astype(np.float16), damaged[None])
+            for residuals, share in parts
+            for one, damaged in zip(residuals, share, strict=True)
+        )
+        return cls(*joined(described, sum(len(share) for _, share in parts)))
 
 
 def discriminator_inputs(residuals: Any, spread: Floats) -> Any:

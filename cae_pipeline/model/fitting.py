@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from cae_pipeline.core import scoring
 from cae_pipeline.core.evaluation import auroc
-from cae_pipeline.core.images import Floats, Pixels, even_gain, gain_of, to_floats
+from cae_pipeline.core.images import AnyFloats, Floats, Pixels, even_gain, to_floats
 from cae_pipeline.core.line import AutoencoderSettings, TrainingSettings, Turn, View
 from cae_pipeline.core.scoring import PRIOR_IMAGES, ViewProfile
 from cae_pipeline.core.split import Split
@@ -20,6 +19,7 @@ from cae_pipeline.core.symmetry import draw_turns, harmless_turns
 from cae_pipeline.core.texture import (
     MAX_IMAGES,
     MAX_IMAGES_FOR_FILTERS,
+    LinearAutoencoder,
     find_suspects,
     fit_linear_autoencoder,
     folds_of,
@@ -29,20 +29,17 @@ from cae_pipeline.core.texture import (
 )
 from cae_pipeline.core.tiling import cut
 from cae_pipeline.core.views import NetworkOutputs, view_errors
-from cae_pipeline.model.corruption import with_defects
 from cae_pipeline.model.discriminator import Examples, discriminator_inputs, fit_discriminator
-from cae_pipeline.model.forward import compiled, network_images, run_all
+from cae_pipeline.model.forward import compiled, run_all
+from cae_pipeline.model.lessons import TileMaker, Tiles
 from cae_pipeline.model.parts import Parts
 from cae_pipeline.model.texture import fit_encoder
 from cae_pipeline.model.training import FittedAutoencoder, OnEpoch, Pairs, fit_autoencoder
-from cae_pipeline.runtime.parallel import in_order
 
 MIN_EXAM = 60
 """Damaged copies of the validation images, at least; where there are few, each is damaged several times."""
 LOWEST_MERIT = 0.02
 """AUROC above chance that every view is granted, so that none is ever silent."""
-CHUNK_SIZE = 64
-"""Tiles that are in memory at full size as floats at once."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +62,25 @@ class FittedParts:
 
 
 @dataclass(frozen=True)
-class _Tiles:
-    """Tiles of some images, as every part of the model sees them.
+class _Texture:
+    """The plane through local features, and what it leaves of tiles it was not fitted to.
 
     Attributes:
-        origins: Position of the image each comes from, shape `(n,)`.
-        shown: For the autoencoder, shape `(n, height_px, width_px, c)`.
-        wanted: What `shown` was before it was damaged.
-        features: Shape `(n, cells, cells, f)`.
-        damaged_share: Of each cell, shape `(n, cells, cells)`.
+        scale: Standard deviation of each feature, shape `(f,)`.
+        spread: Usual size of each residual at each cell, shape `(cells, cells, f)`.
+        of_clean: Residuals of the clean tiles, shape `(n, cells, cells, f)`.
+        of_exam: The same of the tiles to be examined on.
+        taught: What discriminators learn from.
+        asked: What they stop by.
     """
 
-    origins: NDArray[np.int_]
-    shown: Floats
-    wanted: Floats
-    features: Floats
-    damaged_share: Floats
+    scale: Floats
+    plane: LinearAutoencoder
+    spread: Floats
+    of_clean: AnyFloats
+    of_exam: AnyFloats
+    taught: Examples
+    asked: Examples
 
 
 def fit_parts(
@@ -110,73 +110,36 @@ def fit_parts(
     origins = np.arange(len(chosen)).repeat(len(tiles) // len(chosen))
     learns = origins < len(split.train)
     encoder = fit_encoder(model, even_gain(to_floats(tiles[learns][:MAX_IMAGES_FOR_FILTERS])), seed=training.seed)
-    maker = _Maker(tiles, origins, model, compiled(encoder, encoder.input.shape[1:]))
+    maker = TileMaker(tiles, origins, model, compiled(encoder, encoder.input.shape[1:]))
     clean = maker.clean()
     suspected = _suspects(clean)
     usable = ~suspected[origins]
     lessons = maker.damaged(np.flatnonzero(learns & usable), count=training.plan.damaged_images, seed=training.seed)
     exam = maker.damaged(np.flatnonzero(~learns), count=MIN_EXAM, seed=training.seed + 1)
 
-    seen = _pick(clean, learns & usable)
+    seen = clean.chosen(learns & usable)
     turns = harmless_turns(seen.shown) if training.turns is None else training.turns
     fitted = fit_autoencoder(
         _pairs([seen, lessons], turns, seed=training.seed),
-        _pairs([_pick(clean, ~learns), exam], (), seed=training.seed),
+        _pairs([clean.chosen(~learns), exam], (), seed=training.seed),
         model=model,
         training=training,
         on_epoch=on_epoch,
         initial=initial,
     )
-    parts, of_clean, of_exam = _fit_texture(
-        model, (fitted.network, encoder), (clean, lessons, exam), (learns, usable), training
-    )
-    normal = _errors(parts, clean.shown[~learns], of_clean[~learns])
+    texture = _fit_texture((clean, lessons, exam), learns=learns, usable=usable)
+    del lessons  # most of a training's memory, and `texture.taught` holds what is still needed of it
+    discriminators = _fit_discriminators(texture, training)
+    parts = Parts(model, fitted.network, encoder, texture.scale, texture.plane, texture.spread, discriminators)
+    normal = _errors(parts, clean.shown[~learns], texture.of_clean[~learns])
     if "texture" in normal:
         # judged without having been seen, every image says what is usual
-        normal["texture"] = texture_error(of_clean[usable])
-    profiles, merits = _profiles(normal, _errors(parts, exam.shown, of_exam), model)
+        normal["texture"] = texture_error(texture.of_clean[usable])
+    profiles, merits = _profiles(normal, _errors(parts, exam.shown, texture.of_exam), model)
     return FittedParts(parts, profiles, fitted, tuple(chosen[suspected].tolist()), turns, merits)
 
 
-@dataclass(frozen=True)
-class _Maker:
-    """Turns tiles into what every part of the model sees, a chunk at a time."""
-
-    tiles: Pixels
-    origins: NDArray[np.int_]
-    model: AutoencoderSettings
-    encoder: Any
-
-    def clean(self) -> _Tiles:
-        chunks = [self._described(self.tiles[start : start + CHUNK_SIZE]) for start in _starts(len(self.tiles))]
-        shown, features, _ = (np.concatenate(arrays) for arrays in zip(*chunks, strict=True))
-        return _Tiles(self.origins, shown, shown, features, np.zeros(features.shape[:3], np.float32))
-
-    def damaged(self, positions: NDArray[np.int_], *, count: int, seed: int) -> _Tiles:
-        """Damage tiles, each as often as the others, at least `count` in all."""
-        times = -(-max(count, len(positions)) // len(positions))
-        random = np.random.default_rng(seed)
-        order = np.concatenate([random.permutation(positions) for _ in range(times)])[: max(count, len(positions))]
-        starts = enumerate(_starts(len(order)))
-        # the numbers of the chunks are their seeds: whoever is first, the damage is the same
-        made = in_order(lambda one: self._damaged(order[one[1] : one[1] + CHUNK_SIZE], seed * 100_003 + one[0]), starts)
-        shown, wanted, features, share = (np.concatenate(arrays) for arrays in zip(*made, strict=True))
-        return _Tiles(self.origins[order], shown, wanted, features, share)
-
-    def _damaged(self, positions: NDArray[np.int_], seed: int) -> tuple[Floats, Floats, Floats, Floats]:
-        before = self.tiles[positions]
-        after = with_defects(before, seed=seed)
-        shown, features, gain = self._described(after.images)
-        wanted = network_images(np.clip(to_floats(before) * gain, 0, 1), self.model)
-        return shown, wanted, features, _share(after.masks, features.shape[1:3])
-
-    def _described(self, tiles: Pixels) -> tuple[Floats, Floats, Floats]:
-        floats = to_floats(tiles)
-        even = even_gain(floats)
-        return network_images(even, self.model), run_all(self.encoder, even), gain_of(floats)
-
-
-def _suspects(clean: _Tiles) -> NDArray[np.bool_]:
+def _suspects(clean: Tiles) -> NDArray[np.bool_]:
     """Judge each image by the others, on texture alone."""
     scaled = clean.features / _scale(clean.features)
     [residuals] = held_out_residuals(scaled, folds_of(clean.origins), usable=np.ones(len(scaled), np.bool_))
@@ -186,20 +149,15 @@ def _suspects(clean: _Tiles) -> NDArray[np.bool_]:
 
 
 def _fit_texture(
-    model: AutoencoderSettings,
-    networks: tuple[keras.Model, keras.Model],
-    tiles: tuple[_Tiles, _Tiles, _Tiles],
-    chosen: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-    training: TrainingSettings,
-) -> tuple[Parts, Floats, Floats]:
-    """Fit plane and discriminators to what autoencoder and encoder give.
+    tiles: tuple[Tiles, Tiles, Tiles], *, learns: NDArray[np.bool_], usable: NDArray[np.bool_]
+) -> _Texture:
+    """Fit the plane, and judge every tile by one that has not seen it.
 
-    The features of the tiles are used up.
-
-    Returns:
-        All parts, and the held-out residuals of the clean tiles and of the exam.
+    Args:
+        tiles: Clean ones, damaged ones to learn from, others to be examined on. Their features are used up.
+        learns: Which of the clean tiles are learnt from.
+        usable: Which of them are not suspected.
     """
-    learns, usable = chosen
     clean, lessons, exam = tiles
     scale = _scale(clean.features[usable])
     for part in tiles:
@@ -215,19 +173,27 @@ def _fit_texture(
     spread = residual_spread(of_clean[seen], prior_images=PRIOR_IMAGES)
     taught = Examples.of([(of_clean[seen], clean.damaged_share[seen]), (of_lessons, lessons.damaged_share)], spread)
     asked = Examples.of([(of_clean[~learns], clean.damaged_share[~learns]), (of_exam, exam.damaged_share)], spread)
+    plane = fit_linear_autoencoder(clean.features[usable][:MAX_IMAGES])
+    return _Texture(scale, plane, spread, of_clean, of_exam, taught, asked)
+
+
+def _fit_discriminators(texture: _Texture, training: TrainingSettings) -> tuple[keras.Model, ...]:
     plan = training.plan
-    discriminators = tuple(
+    return tuple(
         fit_discriminator(
-            taught, asked, epochs=plan.discriminator_epochs, seed=training.seed * 1_009 + number, number=number
+            texture.taught,
+            texture.asked,
+            epochs=plan.discriminator_epochs,
+            seed=training.seed * 1_009 + number,
+            number=number,
         )
         for number in range(plan.discriminators)
     )
-    plane = fit_linear_autoencoder(clean.features[usable][:MAX_IMAGES])
-    return Parts(model, *networks, scale, plane, spread, discriminators), of_clean, of_exam
 
 
-def _errors(parts: Parts, shown: Floats, residuals: Floats) -> dict[View, Floats]:
+def _errors(parts: Parts, shown: AnyFloats, residuals: AnyFloats) -> dict[View, Floats]:
     """What the views say of tiles whose residuals are those of autoencoders that never saw them."""
+    shown = shown.astype(np.float32)
     rebuilt = run_all(compiled(parts.autoencoder, shown.shape[1:]), shown)
     inputs = np.concatenate([discriminator_inputs(one[None], parts.spread) for one in residuals])
     logits = [run_all(compiled(network, inputs.shape[1:]), inputs) for network in parts.discriminators]
@@ -253,7 +219,7 @@ def _profiles(
     return {view: replace(profile, weight=profile.weight / total) for view, profile in profiles.items()}, merits
 
 
-def _pairs(parts: Sequence[_Tiles], turns: tuple[Turn, ...], *, seed: int) -> Pairs:
+def _pairs(parts: Sequence[Tiles], turns: tuple[Turn, ...], *, seed: int) -> Pairs:
     shown = np.concatenate([part.shown.astype(np.float16) for part in parts])
     wanted = np.concatenate([part.wanted.astype(np.float16) for part in parts])
     for index, axes in enumerate(draw_turns(len(shown), turns, np.random.default_rng(seed))):
@@ -261,22 +227,6 @@ def _pairs(parts: Sequence[_Tiles], turns: tuple[Turn, ...], *, seed: int) -> Pa
     return Pairs(shown, wanted)
 
 
-def _pick(tiles: _Tiles, chosen: NDArray[np.bool_]) -> _Tiles:
-    return _Tiles(*(getattr(tiles, field.name)[chosen] for field in fields(tiles)))
-
-
-def _scale(features: Floats) -> Floats:
+def _scale(features: AnyFloats) -> Floats:
     scale: Floats = features.std(axis=(0, 1, 2)) + np.float32(1e-6)
     return scale
-
-
-def _share(masks: NDArray[np.bool_], cells: tuple[int, ...]) -> Floats:
-    count, height, width = masks.shape
-    share: Floats = masks.reshape(count, cells[0], height // cells[0], cells[1], width // cells[1]).mean(
-        axis=(2, 4), dtype=np.float32
-    )
-    return share
-
-
-def _starts(count: int) -> range:
-    return range(0, count, CHUNK_SIZE)
