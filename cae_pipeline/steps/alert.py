@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -19,6 +19,8 @@ from cae_pipeline.steps.services import Services
 log = structlog.get_logger()
 
 REFUSALS_OF = timedelta(days=2)
+REMINDED_AFTER = timedelta(days=7)
+"""Of drift that goes on."""
 NIGHTS_BEFORE = 14
 """Nights with images that say how many flags are usual."""
 LOOKED_BACK = timedelta(days=60)
@@ -57,9 +59,8 @@ def _alerts(line: Line, night: date, services: Services) -> Iterator[Alert]:
     for batch in alerts.rejected_batches(engine, line.name, night):
         told = f"batch {batch['batch_id']} is rejected: {batch['rejected_for']}"
         yield Alert(AlertKind.BATCH_REJECTED, line.name, night, batch["batch_key"], told)
-    if drift := alerts.drift_of_night(engine, line.name, night):
-        told = f"drift: {drift['diagnosis']}: {'; '.join(drift['reasons'])}"
-        yield Alert(AlertKind.DRIFT, line.name, night, drift["diagnosis"], told)
+    if drift := _drift(line, night, services):
+        yield drift
     if jump := _jump(line, night, services):
         yield Alert(AlertKind.FLAG_RATE_JUMP, line.name, night, "", jump)
     for refusal in alerts.refusals_since(engine, line.name, services.clock() - REFUSALS_OF):
@@ -70,6 +71,19 @@ def _alerts(line: Line, night: date, services: Services) -> Iterator[Alert]:
     if line.expected_by and is_late(night, line.expected_by, services.clock()) and not _arrived(line, night, services):
         told = f"no batch of {night} has arrived by {line.expected_by:%H:%M} UTC"
         yield Alert(AlertKind.NO_BATCH, line.name, night, "", told)
+
+
+def _drift(line: Line, night: date, services: Services) -> Alert | None:
+    """What a night's report found, unless it goes on for less than a week: whoever was told need not hear it daily."""
+    found = alerts.last_drift_report(services.engine, line.name, until=night)
+    if not found or found["night"] != night or found["diagnosis"] == "none":
+        return None
+    told = f"drift: {found['diagnosis']}: {'; '.join(found['reasons'])}"
+    alert = Alert(AlertKind.DRIFT, line.name, night, found["diagnosis"], told)
+    before = alerts.last_drift_report(services.engine, line.name, until=night - timedelta(days=1))
+    goes_on = before is not None and before["diagnosis"] == found["diagnosis"]
+    lately = [replace(alert, night=night - timedelta(days=days)) for days in range(1, REMINDED_AFTER.days)]
+    return None if goes_on and alerts.was_raised(services.engine, *lately) else alert
 
 
 def _jump(line: Line, night: date, services: Services) -> str | None:

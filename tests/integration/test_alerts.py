@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.results import ledger
-from cae_pipeline.adapters.results.schema import scores
+from cae_pipeline.adapters.results.schema import drift_reports, scores
 from cae_pipeline.core.drift import DriftReport
 from cae_pipeline.core.promotion import Decision
 from cae_pipeline.errors import BatchRejectedError
@@ -102,6 +102,32 @@ def test_a_rejected_batch_a_refusal_and_drift_are_told_once(plant: Plant, receiv
     assert told["drift"]["text"].startswith("cae-pipeline, line washers: drift: camera")
     assert raise_alerts(NIGHT, [plant.line], services).alerts == []
     assert len(receiver.received) == 3
+
+
+def test_drift_that_goes_on_is_told_once_a_week(plant: Plant, receiver: Receiver) -> None:
+    engine, version = plant.services.engine, ledger.champion_of(plant.services.engine, "washers").model_version
+    services = replace(plant.services, webhook_url=receiver.url)
+    first = date(2026, 1, 1)
+    diagnoses = [*["defects"] * 9, "none", "defects", "camera", "camera"]
+    for night, diagnosis in enumerate(diagnoses):
+        row = {
+            "line": "washers",
+            "night": first + timedelta(days=night),
+            "model_version": version,
+            "num_images": 20,
+            "shifts": [],
+            "has_drifted": diagnosis != "none",
+            "watched_at": datetime(2026, 1, 1, 23, tzinfo=UTC) + timedelta(days=night),
+            "diagnosis": diagnosis,
+            "reasons": ["because"],
+        }
+        with engine.begin() as connection:
+            connection.execute(sa.insert(drift_reports), row)
+        raise_alerts(first + timedelta(days=night), [plant.line], services)
+    told = [(alert["night"], alert["message"].split(": ")[1]) for alert in receiver.received]
+    # again after a week, after it was gone, and when it is something else
+    nights = [("01", "defects"), ("08", "defects"), ("11", "defects"), ("12", "camera")]
+    assert told == [(f"2026-01-{night}", diagnosis) for night, diagnosis in nights]
 
 
 def test_a_jump_of_the_flag_rate_is_told(plant: Plant, receiver: Receiver) -> None:

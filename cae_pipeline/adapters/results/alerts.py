@@ -36,6 +36,13 @@ def record_alerts(engine: sa.Engine, raised: Sequence[Alert], *, raised_at: date
         insert_new(connection, alerts, rows)
 
 
+def was_raised(engine: sa.Engine, *raised: Alert) -> bool:
+    """Tell whether any of some alerts is known already."""
+    query = sa.select(alerts.c.alert_key).where(alerts.c.alert_key.in_([alert.alert_key for alert in raised])).limit(1)
+    with reading(engine) as connection:
+        return connection.scalar(query) is not None
+
+
 def undelivered(engine: sa.Engine) -> list[Row]:
     """Alerts that nobody has received, oldest first."""
     query = (
@@ -71,17 +78,17 @@ def has_batch(engine: sa.Engine, line: str, night: date) -> bool:
         return connection.scalar(query) is not None
 
 
-def drift_of_night(engine: sa.Engine, line: str, night: date) -> Row | None:
-    """The newest drift report of a night, if it has a diagnosis."""
+def last_drift_report(engine: sa.Engine, line: str, *, until: date) -> Row | None:
+    """What was found last on a line, up to a night."""
     query = (
         sa.select(drift_reports)
-        .where(drift_reports.c.line == line, drift_reports.c.night == night)
-        .order_by(drift_reports.c.watched_at.desc())
+        .where(drift_reports.c.line == line, drift_reports.c.night <= until)
+        .order_by(drift_reports.c.night.desc(), drift_reports.c.watched_at.desc())
         .limit(1)
     )
     with reading(engine) as connection:
         row = connection.execute(query).mappings().first()
-    return dict(row) if row and row["diagnosis"] != "none" else None
+    return dict(row) if row else None
 
 
 def refusals_since(engine: sa.Engine, line: str, since: datetime) -> list[Row]:
