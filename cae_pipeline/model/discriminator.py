@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from cae_pipeline.core.images import AnyFloats, Floats, HalfFloats
+from cae_pipeline.core.images import AnyFloats, Floats
 from cae_pipeline.model.minibatches import joined, minibatches
 
 WIDTH = 64
@@ -31,17 +31,20 @@ PATIENCE = 3
 LARGEST = 1_000.0
 """Residuals beyond this many times the usual are as unusual as any; half precision holds them."""
 
+_Tensors: TypeAlias = tuple[tf.Tensor, ...]
+
 
 @dataclass(frozen=True)
 class Examples:
     """Residuals with what is true of them.
 
     Attributes:
-        inputs: As `discriminator_inputs` gives them, shape `(n, h, w, f + 1)`, float16.
+        inputs: As `discriminator_inputs` gives them, shape `(n, h, w, f + 1)`, float16; a tensor, since Keras makes
+            one of an array for every training and does not let go of it.
         damaged_share: Of each cell, in [0, 1], shape `(n, h, w)`.
     """
 
-    inputs: HalfFloats
+    inputs: tf.Tensor
     damaged_share: Floats
 
     @classmethod
@@ -57,7 +60,8 @@ class Examples:
             for residuals, share in parts
             for one, damaged in zip(residuals, share, strict=True)
         )
-        return cls(*joined(described, sum(len(share) for _, share in parts)))
+        inputs, damaged_share = joined(described, sum(len(share) for _, share in parts))
+        return cls(tf.convert_to_tensor(inputs), damaged_share)
 
 
 def discriminator_inputs(residuals: Any, spread: Floats) -> Any:
@@ -98,12 +102,28 @@ def build_discriminator(num_inputs: int, *, seed: int, number: int = 0) -> keras
     )
 
 
-def fit_discriminator(train: Examples, held_out: Examples, *, epochs: int, seed: int, number: int = 0) -> keras.Model:
-    """Train until the loss on held-out synthetic defects stops falling."""
+def fit_discriminators(
+    train: Examples, held_out: Examples, *, count: int, epochs: int, seed: int
+) -> tuple[keras.Model, ...]:
+    """Train several from different weights, each until the loss on held-out synthetic defects stops falling.
+
+    Args:
+        train: What they learn from.
+        held_out: What they stop by.
+        count: How many.
+        epochs: Of each, at most.
+        seed: Of the first; each has its own.
+    """
+    taught, asked = _tensors(train), _tensors(held_out)
+    return tuple(_fit(taught, asked, epochs=epochs, seed=seed + number, number=number) for number in range(count))
+
+
+def _fit(taught: _Tensors, asked: _Tensors, *, epochs: int, seed: int, number: int) -> keras.Model:
     keras.utils.set_random_seed(seed)
-    network = build_discriminator(train.inputs.shape[3], seed=seed, number=number)
-    size = min(MINIBATCH_SIZE, len(train.inputs))
-    steps = epochs * (len(train.inputs) // size)
+    num_taught, _, _, num_inputs = taught[0].shape
+    network = build_discriminator(num_inputs, seed=seed, number=number)
+    size = min(MINIBATCH_SIZE, num_taught)
+    steps = epochs * (num_taught // size)
     network.compile(
         optimizer=keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(LEARNING_RATE, max(steps, 1)), weight_decay=WEIGHT_DECAY
@@ -113,8 +133,8 @@ def fit_discriminator(train: Examples, held_out: Examples, *, epochs: int, seed:
     )
     stopping = keras.callbacks.EarlyStopping("val_loss", patience=PATIENCE, restore_best_weights=True)
     network.fit(
-        _minibatches(train, size, seed=seed),
-        validation_data=_minibatches(held_out, min(size, len(held_out.inputs)), seed=None),
+        minibatches(taught, size, seed=seed),
+        validation_data=minibatches(asked, min(size, len(asked[0])), seed=None),
         epochs=epochs,
         callbacks=[stopping],
         shuffle=False,  # the minibatches are shuffled already
@@ -123,7 +143,9 @@ def fit_discriminator(train: Examples, held_out: Examples, *, epochs: int, seed:
     return network
 
 
-def _minibatches(examples: Examples, size: int, *, seed: int | None) -> tf.data.Dataset:
+def _tensors(examples: Examples) -> _Tensors:
+    """Inputs, whether each cell is a defect, and whether that is certain enough to learn from."""
     share = examples.damaged_share[..., None]
     labels = share > DEFECTIVE_SHARE
-    return minibatches((examples.inputs, labels, labels | (share < CLEAN_SHARE)), size, seed=seed)
+    arrays = (examples.inputs, labels, labels | (share < CLEAN_SHARE))
+    return tuple(tf.convert_to_tensor(array) for array in arrays)

@@ -29,7 +29,7 @@ from cae_pipeline.core.texture import (
 )
 from cae_pipeline.core.tiling import cut
 from cae_pipeline.core.views import NetworkOutputs, view_errors
-from cae_pipeline.model.discriminator import Examples, discriminator_inputs, fit_discriminator
+from cae_pipeline.model.discriminator import Examples, discriminator_inputs, fit_discriminators
 from cae_pipeline.model.forward import compiled, run_all
 from cae_pipeline.model.lessons import TileMaker, Tiles
 from cae_pipeline.model.parts import Parts
@@ -105,6 +105,7 @@ def fit_parts(
     Raises:
         NonFiniteScoreError: If the loss is NaN.
     """
+    plan = training.plan
     chosen = np.array([*split.train, *split.validation])
     tiles = cut(images[chosen], model)
     origins = np.arange(len(chosen)).repeat(len(tiles) // len(chosen))
@@ -114,7 +115,7 @@ def fit_parts(
     clean = maker.clean()
     suspected = _suspects(clean)
     usable = ~suspected[origins]
-    lessons = maker.damaged(np.flatnonzero(learns & usable), count=training.plan.damaged_images, seed=training.seed)
+    lessons = maker.damaged(np.flatnonzero(learns & usable), count=plan.damaged_images, seed=training.seed)
     exam = maker.damaged(np.flatnonzero(~learns), count=MIN_EXAM, seed=training.seed + 1)
 
     seen = clean.chosen(learns & usable)
@@ -129,7 +130,13 @@ def fit_parts(
     )
     texture = _fit_texture((clean, lessons, exam), learns=learns, usable=usable)
     del lessons  # most of a training's memory, and `texture.taught` holds what is still needed of it
-    discriminators = _fit_discriminators(texture, training)
+    discriminators = fit_discriminators(
+        texture.taught,
+        texture.asked,
+        count=plan.discriminators,
+        epochs=plan.discriminator_epochs,
+        seed=training.seed * 1_009,
+    )
     parts = Parts(model, fitted.network, encoder, texture.scale, texture.plane, texture.spread, discriminators)
     normal = _errors(parts, clean.shown[~learns], texture.of_clean[~learns])
     if "texture" in normal:
@@ -175,20 +182,6 @@ def _fit_texture(
     asked = Examples.of([(of_clean[~learns], clean.damaged_share[~learns]), (of_exam, exam.damaged_share)], spread)
     plane = fit_linear_autoencoder(clean.features[usable][:MAX_IMAGES])
     return _Texture(scale, plane, spread, of_clean, of_exam, taught, asked)
-
-
-def _fit_discriminators(texture: _Texture, training: TrainingSettings) -> tuple[keras.Model, ...]:
-    plan = training.plan
-    return tuple(
-        fit_discriminator(
-            texture.taught,
-            texture.asked,
-            epochs=plan.discriminator_epochs,
-            seed=training.seed * 1_009 + number,
-            number=number,
-        )
-        for number in range(plan.discriminators)
-    )
 
 
 def _errors(parts: Parts, shown: AnyFloats, residuals: AnyFloats) -> dict[View, Floats]:

@@ -24,15 +24,15 @@ def joined(chunks: Iterable[Sequence[AnyFloats]], count: int) -> list[AnyFloats]
     return whole
 
 
-def minibatches(arrays: tuple[NDArray[Any], ...], size: int, *, seed: int | None) -> tf.data.Dataset:
+def minibatches(arrays: tuple[NDArray[Any] | tf.Tensor, ...], size: int, *, seed: int | None) -> tf.data.Dataset:
     """Give float32 minibatches of equal size, so that one compiled step serves all.
 
     Args:
-        arrays: Of the same length; half precision is enough to keep them, and half the memory.
+        arrays: Of the same length, of NumPy or tensors; half precision is enough, and half the memory.
         size: Of a minibatch; what does not fill the last one is left for the next epoch.
         seed: Of the order, which changes with every epoch; None keeps the order.
     """
-    tensors = [tf.constant(array) for array in arrays]
+    tensors = [tf.convert_to_tensor(array) for array in arrays]
     # positions are shuffled, not arrays: a buffer of those would be one more copy of everything
     order = tf.data.Dataset.range(len(arrays[0]))
     if seed is not None:
