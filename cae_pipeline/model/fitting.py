@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import keras
@@ -118,11 +117,11 @@ def fit_parts(
     lessons = maker.damaged(np.flatnonzero(learns & usable), count=plan.damaged_images, seed=training.seed)
     exam = maker.damaged(np.flatnonzero(~learns), count=MIN_EXAM, seed=training.seed + 1)
 
-    seen = clean.chosen(learns & usable)
-    turns = harmless_turns(seen.shown) if training.turns is None else training.turns
+    seen, kept_back = clean.shown[learns & usable], clean.shown[~learns]
+    turns = harmless_turns(seen) if training.turns is None else training.turns
     fitted = fit_autoencoder(
-        _pairs([seen, lessons], turns, seed=training.seed),
-        _pairs([clean.chosen(~learns), exam], (), seed=training.seed),
+        _pairs(seen, lessons, turns, seed=training.seed),
+        _pairs(kept_back, exam, (), seed=training.seed),
         model=model,
         training=training,
         on_epoch=on_epoch,
@@ -138,7 +137,7 @@ def fit_parts(
         seed=training.seed * 1_009,
     )
     parts = Parts(model, fitted.network, encoder, texture.scale, texture.plane, texture.spread, discriminators)
-    normal = _errors(parts, clean.shown[~learns], texture.of_clean[~learns])
+    normal = _errors(parts, kept_back, texture.of_clean[~learns])
     if "texture" in normal:
         # judged without having been seen, every image says what is usual
         normal["texture"] = texture_error(texture.of_clean[usable])
@@ -212,9 +211,10 @@ def _profiles(
     return {view: replace(profile, weight=profile.weight / total) for view, profile in profiles.items()}, merits
 
 
-def _pairs(parts: Sequence[Tiles], turns: tuple[Turn, ...], *, seed: int) -> Pairs:
-    shown = np.concatenate([part.shown.astype(np.float16) for part in parts])
-    wanted = np.concatenate([part.wanted.astype(np.float16) for part in parts])
+def _pairs(clean: AnyFloats, damaged: Tiles, turns: tuple[Turn, ...], *, seed: int) -> Pairs:
+    """Clean tiles are shown as they are wanted, damaged ones as they were before; all of them turned by chance."""
+    half = clean.astype(np.float16)
+    shown, wanted = np.concatenate([half, damaged.shown]), np.concatenate([half, damaged.wanted])
     for index, axes in enumerate(draw_turns(len(shown), turns, np.random.default_rng(seed))):
         shown[index], wanted[index] = np.flip(shown[index], axes), np.flip(wanted[index], axes)
     return Pairs(shown, wanted)

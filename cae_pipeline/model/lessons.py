@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,10 +38,6 @@ class Tiles:
     wanted: AnyFloats
     features: AnyFloats
     damaged_share: Floats
-
-    def chosen(self, which: NDArray[np.bool_]) -> Tiles:
-        """Some of them."""
-        return Tiles(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
 @dataclass(frozen=True)
