@@ -48,7 +48,7 @@ class EffortPlan:
 EFFORTS: dict[Effort, EffortPlan] = {
     "quick": EffortPlan(damaged_images=600, epochs=20, discriminators=1, discriminator_epochs=5),
     "normal": EffortPlan(damaged_images=3_000, epochs=40, discriminators=2, discriminator_epochs=8),
-    "thorough": EffortPlan(damaged_images=9_000, epochs=80, discriminators=4, discriminator_epochs=12),
+    "thorough": EffortPlan(damaged_images=6_000, epochs=80, discriminators=4, discriminator_epochs=12),
 }
 
 

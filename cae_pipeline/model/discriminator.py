@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from cae_pipeline.core.images import AnyFloats, Floats
+from cae_pipeline.core.line import EffortPlan
 from cae_pipeline.model.minibatches import joined, minibatches
 
 WIDTH = 64
@@ -102,20 +103,20 @@ def build_discriminator(num_inputs: int, *, seed: int, number: int = 0) -> keras
     )
 
 
-def fit_discriminators(
-    train: Examples, held_out: Examples, *, count: int, epochs: int, seed: int
-) -> tuple[keras.Model, ...]:
+def fit_discriminators(train: Examples, held_out: Examples, plan: EffortPlan, *, seed: int) -> tuple[keras.Model, ...]:
     """Train several from different weights, each until the loss on held-out synthetic defects stops falling.
 
     Args:
         train: What they learn from.
         held_out: What they stop by.
-        count: How many.
-        epochs: Of each, at most.
+        plan: How many, and for how many epochs at most.
         seed: Of the first; each has its own.
     """
     taught, asked = _tensors(train), _tensors(held_out)
-    return tuple(_fit(taught, asked, epochs=epochs, seed=seed + number, number=number) for number in range(count))
+    return tuple(
+        _fit(taught, asked, epochs=plan.discriminator_epochs, seed=seed + number, number=number)
+        for number in range(plan.discriminators)
+    )
 
 
 def _fit(taught: _Tensors, asked: _Tensors, *, epochs: int, seed: int, number: int) -> keras.Model:
