@@ -119,13 +119,10 @@ def fit_parts(
 
     seen, kept_back = clean.shown[learns & usable], clean.shown[~learns]
     turns = harmless_turns(seen) if training.turns is None else training.turns
-    train, validation = (
-        _pairs(seen, lessons, turns, seed=training.seed),
-        _pairs(kept_back, exam, (), seed=training.seed),
-    )
-    fitted = fit_autoencoder(train, validation, model=model, training=training, on_epoch=on_epoch, initial=initial)
+    pairs = [_pairs(seen, lessons, turns, seed=training.seed), _pairs(kept_back, exam, (), seed=training.seed)]
+    fitted = fit_autoencoder(*pairs, model=model, training=training, on_epoch=on_epoch, initial=initial)
     texture = _fit_texture((clean, lessons, exam), learns=learns, usable=usable)
-    del lessons, train  # most of a training's memory, and `texture.taught` holds what is still needed of it
+    del lessons, pairs  # most of a training's memory, and `texture.taught` holds what is still needed of it
     discriminators = fit_discriminators(texture.taught, texture.asked, plan, seed=training.seed * 1_009)
     parts = Parts(model, fitted.network, encoder, texture.scale, texture.plane, texture.spread, discriminators)
     normal = _errors(parts, kept_back, texture.of_clean[~learns])
