@@ -12,12 +12,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cae_pipeline.core.convolution import encoder_sizes
-from cae_pipeline.core.line import Line
-from cae_pipeline.core.tiling import check_cells
+from cae_pipeline.concurrency.cores import num_cores
+from cae_pipeline.detector import Runtime
+from cae_pipeline.detector.convolution import encoder_sizes
+from cae_pipeline.detector.tiling import check_cells
+from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import ConfigurationError, NotFoundError
-from cae_pipeline.runtime import Runtime
-from cae_pipeline.runtime.cores import num_cores
 
 _LINE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _LINES = TypeAdapter(dict[str, Line])

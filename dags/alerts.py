@@ -2,7 +2,7 @@
 
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
-from cae_pipeline.orchestration import TASK_DEFAULTS, run_cae, tell
+from cae_pipeline.orchestration.tasks import TASK_DEFAULTS, run_cae, tell
 
 
 @dag(

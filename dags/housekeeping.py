@@ -2,7 +2,7 @@
 
 from airflow.sdk import CronTriggerTimetable, dag, task
 
-from cae_pipeline.orchestration import TASK_DEFAULTS, run_cae
+from cae_pipeline.orchestration.tasks import TASK_DEFAULTS, run_cae
 
 
 @dag(

@@ -6,7 +6,7 @@ without a champion wait. Any date can be run again: rows that are there stay as 
 
 from airflow.sdk import CronTriggerTimetable, Param, TriggerRule, dag, get_current_context, task
 
-from cae_pipeline.orchestration import RETRAINING_WANTED, TASK_DEFAULTS, ReportLink, run_cae, tell
+from cae_pipeline.orchestration.tasks import RETRAINING_WANTED, TASK_DEFAULTS, ReportLink, run_cae, tell
 
 
 def night_of(dag_run, params) -> str:

@@ -5,7 +5,7 @@ Scores of other model versions stay: rows are keyed by batch, image and model ve
 
 from airflow.sdk import Param, dag, get_current_context, task
 
-from cae_pipeline.orchestration import TASK_DEFAULTS, run_cae
+from cae_pipeline.orchestration.tasks import TASK_DEFAULTS, run_cae
 
 
 @dag(

@@ -9,7 +9,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, get_current_context, task, task_group
 from airflow.sdk.exceptions import AirflowSkipException
 
-from cae_pipeline.orchestration import RETRAINING_WANTED, TASK_DEFAULTS, run_cae
+from cae_pipeline.orchestration.tasks import RETRAINING_WANTED, TASK_DEFAULTS, run_cae
 
 LATE = timedelta(hours=6)
 EFFORT = "How much time the training may take; empty: as the line's settings say"

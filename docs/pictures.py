@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from cae_pipeline.adapters import pictures
-from cae_pipeline.core.images import Pixels
-from cae_pipeline.core.line import AutoencoderSettings, Line, TrainingSettings
-from cae_pipeline.steps.fit import fit_model
+from cae_pipeline.domain.images import Pixels
+from cae_pipeline.domain.line import AutoencoderSettings, Line, TrainingSettings
+from cae_pipeline.reporting import pictures
+from cae_pipeline.steps.life.fit import fit_model
 
 SIDE_PX = 96
 ENLARGED = 2

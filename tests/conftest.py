@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from cae_pipeline.core.line import Line
+from cae_pipeline.domain.line import Line
 from cae_pipeline.steps.services import Services
 
 # read when the libraries are imported, by this process and by those it starts
@@ -146,8 +146,8 @@ def line(workspace: Path) -> Line:
 def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace whose line has a champion; trained once, copied by those who use it."""
     from cae_pipeline.settings import Settings, read_lines
-    from cae_pipeline.steps.promote import promote_challenger
-    from cae_pipeline.steps.train import train_model
+    from cae_pipeline.steps.life.promote import promote_challenger
+    from cae_pipeline.steps.life.train import train_model
     from cae_pipeline.wiring import connect
 
     folder = tmp_path_factory.mktemp("trained") / "workspace"

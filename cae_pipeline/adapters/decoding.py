@@ -22,9 +22,9 @@ import numpy as np
 from pebble import ProcessExpired, ProcessPool
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from cae_pipeline.core.batch import Reason
-from cae_pipeline.core.facts import ImageFacts, measure
-from cae_pipeline.core.images import Pixels, with_channels
+from cae_pipeline.domain.batch import Reason
+from cae_pipeline.domain.facts import ImageFacts, measure
+from cae_pipeline.domain.images import Pixels, with_channels
 from cae_pipeline.errors import UnreadableImageError
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cae_pipeline.core.verdict import WORDS, Verdict
+from cae_pipeline.domain.verdict import WORDS, Verdict
 from cae_pipeline.errors import ConfigurationError
 
 VERDICT, BOXES, IMAGE = "verdict", "regions", "image"

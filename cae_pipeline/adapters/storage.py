@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from cae_pipeline.core.batch import Batch, Member, digest_members
+from cae_pipeline.domain.batch import Batch, Member, digest_members
 from cae_pipeline.errors import BatchNotReadyError, CaeError, NotFoundError
 
 MANIFEST, SUCCESS = "manifest.json", "_SUCCESS"

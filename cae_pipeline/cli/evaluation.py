@@ -11,7 +11,7 @@ import typer
 from cae_pipeline.cli.shared import EffortOption, Format, OutOption, SeedOption, print_rows, with_training
 
 if TYPE_CHECKING:
-    from cae_pipeline.core.line import Line
+    from cae_pipeline.domain.line import Line
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,8 +35,8 @@ def evaluate(
     """Train on a folder's normal images and work out how well its defects are found."""
     from cae_pipeline.adapters.decoding import DecodeLimits
     from cae_pipeline.settings import read_settings
-    from cae_pipeline.steps.evaluate import evaluate_set
-    from cae_pipeline.steps.image_set import channels_of, contaminated, find_image_set
+    from cae_pipeline.steps.offline.evaluate import evaluate_set
+    from cae_pipeline.steps.offline.image_set import channels_of, contaminated, find_image_set
     from cae_pipeline.wiring import show_progress
 
     images = find_image_set(folder)
@@ -75,7 +75,7 @@ def benchmark(
 ) -> None:
     """Evaluate several sets with several seeds, beside the floors of principal components."""
     from cae_pipeline.settings import read_settings
-    from cae_pipeline.steps.benchmark import as_markdown, run_benchmark
+    from cae_pipeline.steps.offline.benchmark import as_markdown, run_benchmark
 
     options = ["--effort", effort] if effort else []
     options += ["--config", str(config)] if config else []

@@ -44,7 +44,7 @@ def status(how: FormatOption = Format.TABLE) -> None:
     """Say of each line who serves it, and how many images wait for a score."""
     from cae_pipeline.adapters.results import batches, ledger
     from cae_pipeline.settings import read_lines
-    from cae_pipeline.steps.find import is_normal_batch
+    from cae_pipeline.steps.night.find import is_normal_batch
 
     settings, services = open_services()
     champions = ledger.all_champions(services.engine)

@@ -23,7 +23,7 @@ from cae_pipeline.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from cae_pipeline.core.promotion import Decision
+    from cae_pipeline.domain.promotion import Decision
 
 model_app = typer.Typer(no_args_is_help=True, help="The network of a line.")
 champion_app = typer.Typer(no_args_is_help=True, help="Who serves a line.")
@@ -47,8 +47,8 @@ def train(
     promote_it: Annotated[bool, typer.Option("--promote/--no-promote", help="Ask the gate afterwards.")] = True,
 ) -> None:
     """Train a challenger on the line's normal images and let it through the gate, or not."""
-    from cae_pipeline.steps.promote import promote_challenger
-    from cae_pipeline.steps.train import train_model
+    from cae_pipeline.steps.life.promote import promote_challenger
+    from cae_pipeline.steps.life.train import train_model
 
     settings_of_line, _, services = open_line(line)
     settings_of_line = with_training(settings_of_line, seed=seed, epochs=epochs, effort=effort)
@@ -62,7 +62,7 @@ def train(
 
 def promote(line: LineArgument, model_version: Annotated[str, typer.Argument(help="Such as cae-mono/3.")]) -> None:
     """Ask the gate whether a challenger becomes champion."""
-    from cae_pipeline.steps.promote import promote_challenger
+    from cae_pipeline.steps.life.promote import promote_challenger
 
     settings_of_line, _, services = open_line(line)
     decision = promote_challenger(settings_of_line, model_version, services)
@@ -86,7 +86,7 @@ def show_snapshot(
     """List what a model was trained on, after every image has been found byte for byte in the landing zone."""
     from cae_pipeline.adapters.results import models
     from cae_pipeline.cli.shared import open_services
-    from cae_pipeline.steps.snapshot import rebuild_snapshot
+    from cae_pipeline.steps.life.snapshot import rebuild_snapshot
 
     _, services = open_services()
     rows = rebuild_snapshot(models.find_version(services.engine, model_version), services)
@@ -97,7 +97,7 @@ def show_snapshot(
 @model_app.command("describe")
 def describe_model(line: LineArgument, how: Annotated[Format, typer.Option("--format", "-f")] = Format.TABLE) -> None:
     """Print each layer with its output shape, parameters and receptive field."""
-    from cae_pipeline.core.convolution import describe
+    from cae_pipeline.detector.convolution import describe
     from cae_pipeline.settings import find_line, read_lines, read_settings
 
     settings_of_line = find_line(read_lines(read_settings().lines_path), line)
@@ -126,7 +126,7 @@ def roll_back(
     note: Annotated[str, typer.Option(help="Why.")] = "",
 ) -> None:
     """Let a former champion serve again; scores that are there stay."""
-    from cae_pipeline.steps import promote as gate
+    from cae_pipeline.steps.life import promote as gate
 
     settings_of_line, _, services = open_line(line)
     print_result({"line": line, "champion": gate.roll_back(settings_of_line, services, to=to, note=note).model_version})
@@ -139,7 +139,7 @@ def approve(
     note: Annotated[str, typer.Option(help="Why.")] = "",
 ) -> None:
     """Agree that a challenger serves, on a line whose gate wants a person to."""
-    from cae_pipeline.steps import promote as gate
+    from cae_pipeline.steps.life import promote as gate
 
     settings_of_line, _, services = open_line(line)
     champion = gate.approve_challenger(settings_of_line, model_version, services, note=note)

@@ -30,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
 def find(night: NightOption) -> None:
     """List the batches of all lines that a night is due to look at."""
     from cae_pipeline.settings import read_lines
-    from cae_pipeline.steps.find import find_batches
+    from cae_pipeline.steps.night.find import find_batches
 
     settings, services = open_services()
     found = {
@@ -49,7 +49,7 @@ def find(night: NightOption) -> None:
 
 def validate(line: LineArgument, batch_id: Annotated[str, typer.Argument(help="Folder under landing/LINE.")]) -> None:
     """Measure a batch's images, hold them against the expectations, quarantine what fails."""
-    from cae_pipeline.steps.validate import validate_batch
+    from cae_pipeline.steps.night.validate import validate_batch
 
     settings_of_line, _, services = open_line(line)
     print_result(asdict(validate_batch(settings_of_line, batch_id, services)))
@@ -60,7 +60,7 @@ def plan() -> None:
     import structlog
 
     from cae_pipeline.settings import read_lines
-    from cae_pipeline.steps.score import plan_line
+    from cae_pipeline.steps.night.score import plan_line
 
     settings, services = open_services()
     tasks = []
@@ -88,7 +88,7 @@ def score(
 ) -> None:
     """Judge accepted images and write scores, maps and regions."""
     from cae_pipeline.adapters.results import ledger, models
-    from cae_pipeline.steps.score import Slice, plan_line, score_slices
+    from cae_pipeline.steps.night.score import Slice, plan_line, score_slices
 
     settings_of_line, settings, services = open_line(line, runtime=runtime)
     if model_version:
@@ -113,8 +113,8 @@ def rescore(
     runtime: RuntimeOption = None,
 ) -> None:
     """Judge old batches again; scores of other model versions stay."""
-    from cae_pipeline.steps.rescore import plan_rescoring
-    from cae_pipeline.steps.score import score_slices
+    from cae_pipeline.steps.night.rescore import plan_rescoring
+    from cae_pipeline.steps.night.score import score_slices
 
     if model_version and champion_as_of:
         raise typer.BadParameter("give --model-version or --champion-as-of, not both")
@@ -140,7 +140,7 @@ def watch(night: NightOption) -> None:
     import structlog
 
     from cae_pipeline.settings import read_lines
-    from cae_pipeline.steps.watch import ask_for_retraining, watch_drift
+    from cae_pipeline.steps.night.watch import ask_for_retraining, watch_drift
 
     settings, services = open_services()
     diagnoses: dict[str, dict[str, str]] = {}
@@ -160,7 +160,7 @@ def watch(night: NightOption) -> None:
 def publish(night: NightOption) -> None:
     """Write the night's report, one HTML file."""
     from cae_pipeline.settings import read_lines
-    from cae_pipeline.steps.publish import publish_night
+    from cae_pipeline.steps.night.publish import publish_night
 
     settings, services = open_services()
     print_result(asdict(publish_night(as_date(night), list(read_lines(settings.lines_path).values()), services)))
@@ -169,7 +169,7 @@ def publish(night: NightOption) -> None:
 def alert(night: NightOption) -> None:
     """Tell people what a night calls for, each thing once; what nobody received is told again."""
     from cae_pipeline.settings import read_lines
-    from cae_pipeline.steps.alert import raise_alerts
+    from cae_pipeline.steps.night.alert import raise_alerts
 
     settings, services = open_services()
     done = raise_alerts(as_date(night), list(read_lines(settings.lines_path).values()), services)

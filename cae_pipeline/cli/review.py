@@ -35,8 +35,8 @@ def verdict(
     note: Annotated[str, typer.Option(help="Why.")] = "",
 ) -> None:
     """Say what an image really is; earlier verdicts stay."""
-    from cae_pipeline.core.verdict import WORDS
-    from cae_pipeline.steps.review import say_verdict
+    from cae_pipeline.domain.verdict import WORDS
+    from cae_pipeline.steps.life.review import say_verdict
 
     if word not in WORDS:
         raise typer.BadParameter(f"expected one of {', '.join(WORDS)}, received {word!r}")
@@ -51,7 +51,7 @@ def queue(
     out: OutOption = None,
 ) -> None:
     """List the images a verdict on which would teach most: nearest the threshold, and new kinds."""
-    from cae_pipeline.steps.review import review_queue
+    from cae_pipeline.steps.life.review import review_queue
 
     settings_of_line, _, services = open_line(line)
     rows = review_queue(settings_of_line, services, count=count)

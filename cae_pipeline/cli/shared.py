@@ -17,7 +17,7 @@ import typer
 from cae_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from cae_pipeline.core.line import Line
+    from cae_pipeline.domain.line import Line
     from cae_pipeline.settings import Settings
     from cae_pipeline.steps.services import Services
 
@@ -74,7 +74,7 @@ def with_training(line: Line, *, seed: int | None = None, epochs: int | None = N
     Raises:
         ConfigurationError: If there is no such effort.
     """
-    from cae_pipeline.core.line import EFFORTS
+    from cae_pipeline.domain.line import EFFORTS
 
     if effort is not None and effort not in EFFORTS:
         raise ConfigurationError(f"--effort is {effort!r}; expected one of {', '.join(EFFORTS)}")

@@ -24,7 +24,7 @@ def set_value(
     line: LineArgument, value: Annotated[float, typer.Argument(help="Above 0, as scores are.")], note: NoteOption = ""
 ) -> None:
     """Put a threshold in force for the line's champion; past scores are judged again."""
-    from cae_pipeline.steps.threshold import set_threshold
+    from cae_pipeline.steps.life.threshold import set_threshold
 
     settings_of_line, _, services = open_line(line)
     print_result(asdict(set_threshold(settings_of_line, value, services, note=note)))
@@ -41,7 +41,7 @@ def fit(
     note: NoteOption = "",
 ) -> None:
     """Fit the champion's threshold to a rate of false alarms (the line's own, or --rate), to F1 or to costs."""
-    from cae_pipeline.steps.threshold import fit_to_rate, fit_to_verdicts
+    from cae_pipeline.steps.life.threshold import fit_to_rate, fit_to_verdicts
 
     if (miss_cost is None) != (false_alarm_cost is None):
         raise typer.BadParameter("give --miss-cost and --false-alarm-cost together")

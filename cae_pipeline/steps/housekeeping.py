@@ -10,7 +10,7 @@ import structlog
 from cae_pipeline.adapters.results import database, queries
 from cae_pipeline.adapters.storage import files_older_than
 from cae_pipeline.errors import CaeError
-from cae_pipeline.steps.promote import repair_aliases
+from cae_pipeline.steps.life.promote import repair_aliases
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from cae_pipeline.adapters.decoding import DecodeLimits
 from cae_pipeline.adapters.results.ledger import Stamp
 from cae_pipeline.adapters.storage import LandingZone
-from cae_pipeline.runtime import Runtime
+from cae_pipeline.detector import Runtime
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from cae_pipeline.adapters.results import queries
 from cae_pipeline.errors import CaeError, NoChampionError, NotFoundError
 from cae_pipeline.settings import find_line, read_lines, read_settings
-from cae_pipeline.steps.review import review_queue, say_verdict
+from cae_pipeline.steps.life.review import review_queue, say_verdict
 from cae_pipeline.steps.services import Services
 
 

@@ -169,7 +169,7 @@ def _print_quality(engine: Any, labels: dict[str, float], lines: list[Any]) -> N
     import sqlalchemy as sa
 
     from cae_pipeline.adapters.results.schema import batches, scores
-    from cae_pipeline.core.evaluation import image_figures
+    from cae_pipeline.statistics.metrics import image_figures
 
     print("\nOn labelled images never trained on (normal: defect probability 0, defective: 1):\n")
     print("line         normal  defective  image AUROC  false alarms seen (95 % interval)  promised")

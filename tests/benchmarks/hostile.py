@@ -17,10 +17,10 @@ import sqlalchemy as sa
 
 from cae_pipeline.adapters.results.schema import images, scores
 from cae_pipeline.settings import Settings, read_lines
-from cae_pipeline.steps.promote import promote_challenger
-from cae_pipeline.steps.score import plan_line, score_slices
-from cae_pipeline.steps.train import train_model
-from cae_pipeline.steps.validate import validate_batch
+from cae_pipeline.steps.life.promote import promote_challenger
+from cae_pipeline.steps.life.train import train_model
+from cae_pipeline.steps.night.score import plan_line, score_slices
+from cae_pipeline.steps.night.validate import validate_batch
 from cae_pipeline.wiring import connect
 from tests.conftest import LINES_TOML, deliver, washers
 

@@ -16,16 +16,16 @@ import sqlalchemy as sa
 
 from cae_pipeline.adapters.results import ledger
 from cae_pipeline.adapters.results.schema import drift_reports, scores
-from cae_pipeline.core.drift import DriftReport
-from cae_pipeline.core.promotion import Decision
+from cae_pipeline.domain.promotion import Decision
 from cae_pipeline.errors import BatchRejectedError
-from cae_pipeline.orchestration import tell
-from cae_pipeline.steps.alert import raise_alerts
-from cae_pipeline.steps.review import say_verdict
-from cae_pipeline.steps.score import plan_line, score_slices
+from cae_pipeline.orchestration.tasks import tell
+from cae_pipeline.statistics.drift import DriftReport
+from cae_pipeline.steps.life.review import say_verdict
+from cae_pipeline.steps.night.alert import raise_alerts
+from cae_pipeline.steps.night.score import plan_line, score_slices
+from cae_pipeline.steps.night.validate import validate_batch
+from cae_pipeline.steps.night.watch import ask_for_retraining, watch_drift
 from cae_pipeline.steps.services import Services
-from cae_pipeline.steps.validate import validate_batch
-from cae_pipeline.steps.watch import ask_for_retraining, watch_drift
 from tests.conftest import Plant, deliver, png, washer, washers
 
 NIGHT = date(2026, 1, 31)

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from cae_pipeline.cli import app
 from cae_pipeline.errors import CaeError
-from cae_pipeline.steps.benchmark import run_benchmark
-from cae_pipeline.steps.image_set import find_image_set
+from cae_pipeline.steps.offline.benchmark import run_benchmark
+from cae_pipeline.steps.offline.image_set import find_image_set
 from tests.conftest import png, washer
 
 KNOBS = """

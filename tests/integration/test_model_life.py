@@ -20,7 +20,7 @@ from cae_pipeline.adapters import label_studio, tracking
 from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results import ledger, models, queries, schema, thresholds, verdicts
 from cae_pipeline.adapters.results.queries import AnomalyFilter, Page
-from cae_pipeline.core.verdict import Use, Verdict, use_of
+from cae_pipeline.domain.verdict import Use, Verdict, use_of
 from cae_pipeline.errors import (
     ArtefactError,
     CaeError,
@@ -30,13 +30,13 @@ from cae_pipeline.errors import (
     TooFewVerdictsError,
 )
 from cae_pipeline.steps.housekeeping import keep_house
-from cae_pipeline.steps.promote import approve_challenger, decision_page, promote_challenger, roll_back
-from cae_pipeline.steps.review import review_queue, say_verdict
-from cae_pipeline.steps.score import plan_line, score_slices
-from cae_pipeline.steps.snapshot import newly_accepted, rebuild_snapshot, take_snapshot
-from cae_pipeline.steps.threshold import fit_to_rate, fit_to_verdicts, set_threshold
-from cae_pipeline.steps.train import train_model
-from cae_pipeline.steps.validate import validate_batch
+from cae_pipeline.steps.life.promote import approve_challenger, decision_page, promote_challenger, roll_back
+from cae_pipeline.steps.life.review import review_queue, say_verdict
+from cae_pipeline.steps.life.snapshot import newly_accepted, rebuild_snapshot, take_snapshot
+from cae_pipeline.steps.life.threshold import fit_to_rate, fit_to_verdicts, set_threshold
+from cae_pipeline.steps.life.train import train_model
+from cae_pipeline.steps.night.score import plan_line, score_slices
+from cae_pipeline.steps.night.validate import validate_batch
 from cae_pipeline.web.api import review_api
 from cae_pipeline.web.app import reports_app
 from tests.conftest import Plant, deliver, washers

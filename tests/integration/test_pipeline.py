@@ -16,30 +16,31 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from cae_pipeline.adapters import pictures
 from cae_pipeline.adapters.results import batches as batch_rows
 from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results import ledger, models, queries, schema, verdicts
 from cae_pipeline.adapters.results.queries import AnomalyFilter, Page
-from cae_pipeline.core.images import Pixels
-from cae_pipeline.core.line import ValidationSettings
-from cae_pipeline.core.verdict import Verdict
-from cae_pipeline.core.views import NetworkOutputs
+from cae_pipeline.detector.error_maps import NetworkOutputs
+from cae_pipeline.detector.scorer import Forward
+from cae_pipeline.detector.sessions import onnx_forward
+from cae_pipeline.domain.images import Pixels
+from cae_pipeline.domain.line import ValidationSettings
+from cae_pipeline.domain.verdict import Verdict
 from cae_pipeline.errors import BatchRejectedError, CaeError, NoChampionError, NotFoundError
-from cae_pipeline.runtime.forward import onnx_forward
-from cae_pipeline.runtime.scorer import Forward
-from cae_pipeline.steps import gate, load
-from cae_pipeline.steps.find import find_batches
+from cae_pipeline.reporting import pictures
 from cae_pipeline.steps.housekeeping import keep_house
-from cae_pipeline.steps.promote import promote_challenger
-from cae_pipeline.steps.publish import publish_night
-from cae_pipeline.steps.read import read_image, read_images
-from cae_pipeline.steps.rescore import plan_rescoring
-from cae_pipeline.steps.score import plan_line, score_slices
-from cae_pipeline.steps.snapshot import take_snapshot
-from cae_pipeline.steps.train import train_model
-from cae_pipeline.steps.validate import validate_batch
-from cae_pipeline.steps.watch import watch_drift
+from cae_pipeline.steps.life import gate
+from cae_pipeline.steps.life.promote import promote_challenger
+from cae_pipeline.steps.life.snapshot import take_snapshot
+from cae_pipeline.steps.life.train import train_model
+from cae_pipeline.steps.night import load
+from cae_pipeline.steps.night.find import find_batches
+from cae_pipeline.steps.night.publish import publish_night
+from cae_pipeline.steps.night.read import read_image, read_images
+from cae_pipeline.steps.night.rescore import plan_rescoring
+from cae_pipeline.steps.night.score import plan_line, score_slices
+from cae_pipeline.steps.night.validate import validate_batch
+from cae_pipeline.steps.night.watch import watch_drift
 from tests.conftest import Plant, at_once, deliver, png, washer, washers
 
 NIGHT = date(2026, 1, 31)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cae_pipeline.core.line import Line
+from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import ConfigurationError, NotFoundError
 from cae_pipeline.settings import Settings, find_line, lines_schema, parse_lines, read_lines, read_settings
 

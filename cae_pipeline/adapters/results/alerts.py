@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from cae_pipeline.adapters.results.database import insert_new, reading
 from cae_pipeline.adapters.results.schema import alerts, batches, drift_reports, promotions
-from cae_pipeline.core.alarm import Alert
+from cae_pipeline.domain.alerts import Alert
 
 MAX_ATTEMPTS = 50
 """After so many the alert stays in the table, but nobody is told any more."""

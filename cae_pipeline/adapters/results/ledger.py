@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from cae_pipeline.adapters.results.database import insert_new, reading
 from cae_pipeline.adapters.results.models import ModelVersion, find_version
 from cae_pipeline.adapters.results.schema import champions, promotions
-from cae_pipeline.core.promotion import Decision
+from cae_pipeline.domain.promotion import Decision
 from cae_pipeline.errors import ConcurrentChangeError, NoChampionError, NotFoundError
 
 

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from cae_pipeline.adapters.results.database import insert_new, reading
 from cae_pipeline.adapters.results.schema import model_versions, snapshots, thresholds
-from cae_pipeline.core.threshold import Threshold
 from cae_pipeline.errors import NotFoundError
+from cae_pipeline.statistics.conformal import Threshold
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from cae_pipeline.adapters.results.schema import (
     verdicts,
 )
 from cae_pipeline.adapters.results.thresholds import in_force
-from cae_pipeline.core.batch import ImageStatus
-from cae_pipeline.core.evaluation import share_with_interval
+from cae_pipeline.domain.batch import ImageStatus
 from cae_pipeline.errors import CaeError, NotFoundError
+from cae_pipeline.statistics.metrics import share_with_interval
 
 Row = dict[str, Any]
 

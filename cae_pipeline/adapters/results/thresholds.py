@@ -12,7 +12,7 @@ from cae_pipeline.adapters.results.database import reading
 from cae_pipeline.adapters.results.ledger import Event, Stamp, write_event
 from cae_pipeline.adapters.results.models import ModelVersion, find_version
 from cae_pipeline.adapters.results.schema import champions, images, model_versions, scores, thresholds
-from cae_pipeline.core.threshold import Threshold
+from cae_pipeline.statistics.conformal import Threshold
 
 
 @dataclass(frozen=True)

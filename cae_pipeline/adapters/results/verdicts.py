@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from cae_pipeline.adapters.results.database import insert_new, reading
 from cae_pipeline.adapters.results.schema import batches, images, scores, verdicts
 from cae_pipeline.adapters.results.thresholds import in_force
-from cae_pipeline.core.verdict import Verdict
+from cae_pipeline.domain.verdict import Verdict
 from cae_pipeline.errors import NotFoundError
 
 Row = dict[str, Any]

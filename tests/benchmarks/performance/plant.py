@@ -18,12 +18,12 @@ import numpy as np
 
 from cae_pipeline.adapters.decoding import DecodeLimits, decode
 from cae_pipeline.adapters.results import ledger
-from cae_pipeline.core.line import Line
-from cae_pipeline.core.promotion import Decision
+from cae_pipeline.domain.line import Line
+from cae_pipeline.domain.promotion import Decision
 from cae_pipeline.settings import Settings, read_lines
+from cae_pipeline.steps.life.train import train_model
+from cae_pipeline.steps.night.validate import validate_batch
 from cae_pipeline.steps.services import Services
-from cae_pipeline.steps.train import train_model
-from cae_pipeline.steps.validate import validate_batch
 from cae_pipeline.wiring import connect
 from infra.demo.deliver import read_cells
 

@@ -22,7 +22,7 @@ from cae_pipeline.adapters.results.ledger import Stamp
 from cae_pipeline.adapters.results.queries import AnomalyFilter, Page
 from cae_pipeline.adapters.results.schema import batches, images, model_versions, thresholds
 from cae_pipeline.adapters.results.thresholds import change_threshold
-from cae_pipeline.core.threshold import Threshold
+from cae_pipeline.statistics.conformal import Threshold
 
 PER_TRANSACTION = 128
 PER_BATCH = 10_000

@@ -18,12 +18,12 @@ from PIL import Image
 
 from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results import ledger
-from cae_pipeline.core.images import Pixels
-from cae_pipeline.core.views import NetworkOutputs
-from cae_pipeline.runtime.parallel import in_order
-from cae_pipeline.runtime.scorer import MINIBATCH_SIZE, Scorer
-from cae_pipeline.steps.load import load_model, load_parts
-from cae_pipeline.steps.read import read_image
+from cae_pipeline.concurrency.parallel import in_order
+from cae_pipeline.detector.error_maps import NetworkOutputs
+from cae_pipeline.detector.scorer import MINIBATCH_SIZE, Scorer
+from cae_pipeline.domain.images import Pixels
+from cae_pipeline.steps.night.load import load_model, load_parts
+from cae_pipeline.steps.night.read import read_image
 from tests.benchmarks.performance.plant import Plant, run_cae, run_python
 
 FEW, MANY = 512, 2048
@@ -88,7 +88,7 @@ def naive(plant: Plant, line: str) -> dict[str, list[float]]:
     """Images per second of what anyone would write first, with the same network: Pillow, `predict`, `to_sql`."""
     import keras
 
-    from cae_pipeline.model.forward import build_forward
+    from cae_pipeline.training.reference import build_forward
 
     version = ledger.champion_of(plant.services.engine, line)
     network: keras.Model = build_forward(load_parts(version, plant.services))

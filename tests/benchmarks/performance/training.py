@@ -10,9 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from cae_pipeline.core.convolution import describe
-from cae_pipeline.core.line import AutoencoderSettings, TrainingSettings
-from cae_pipeline.model.training import Pairs, fit_autoencoder
+from cae_pipeline.detector.convolution import describe
+from cae_pipeline.domain.line import AutoencoderSettings, TrainingSettings
+from cae_pipeline.training.fit_autoencoder import Pairs, fit_autoencoder
 
 NUM_IMAGES, EPOCHS, ROUNDS = 2_000, 4, 3
 BACKWARD = 3.0

@@ -11,15 +11,15 @@ import onnx
 from numpy.typing import NDArray
 
 from cae_pipeline.adapters.results import images as image_rows
-from cae_pipeline.core.images import Pixels
-from cae_pipeline.core.line import Line
-from cae_pipeline.core.scoring import ViewProfile
-from cae_pipeline.model.export import to_onnx
-from cae_pipeline.model.parts import arrays_of, parts_of
-from cae_pipeline.runtime.forward import onnx_forward
-from cae_pipeline.runtime.scorer import Scorer
-from cae_pipeline.steps.fit import FittedModel, fit_model
-from cae_pipeline.steps.load import read_artefact
+from cae_pipeline.detector.fusion import ViewProfile
+from cae_pipeline.detector.scorer import Scorer
+from cae_pipeline.detector.sessions import onnx_forward
+from cae_pipeline.domain.images import Pixels
+from cae_pipeline.domain.line import Line
+from cae_pipeline.steps.life.fit import FittedModel, fit_model
+from cae_pipeline.steps.night.load import read_artefact
+from cae_pipeline.training.export import to_onnx
+from cae_pipeline.training.parts import arrays_of, parts_of
 from tests.benchmarks.promises.cells import Cells
 
 Arrays = dict[str, NDArray[Any]]

@@ -15,18 +15,18 @@ from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results import ledger, verdicts
 from cae_pipeline.adapters.results.models import ModelVersion
 from cae_pipeline.adapters.results.schema import batches
-from cae_pipeline.core.images import Pixels
-from cae_pipeline.core.line import Line
-from cae_pipeline.core.verdict import Verdict
-from cae_pipeline.runtime.scorer import Scorer
+from cae_pipeline.detector.scorer import Scorer
+from cae_pipeline.domain.images import Pixels
+from cae_pipeline.domain.line import Line
+from cae_pipeline.domain.verdict import Verdict
 from cae_pipeline.settings import Settings, read_lines
-from cae_pipeline.steps.load import load_model
-from cae_pipeline.steps.promote import promote_challenger
-from cae_pipeline.steps.read import read_images, stack
-from cae_pipeline.steps.score import plan_line, score_slices
+from cae_pipeline.steps.life.promote import promote_challenger
+from cae_pipeline.steps.life.train import train_model
+from cae_pipeline.steps.night.load import load_model
+from cae_pipeline.steps.night.read import read_images, stack
+from cae_pipeline.steps.night.score import plan_line, score_slices
+from cae_pipeline.steps.night.validate import validate_batch
 from cae_pipeline.steps.services import Services
-from cae_pipeline.steps.train import train_model
-from cae_pipeline.steps.validate import validate_batch
 from cae_pipeline.wiring import connect
 from infra.demo.deliver import LINES, NIGHTS, deliver
 

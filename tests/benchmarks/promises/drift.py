@@ -14,10 +14,10 @@ from PIL import Image
 
 from cae_pipeline.adapters.decoding import decode, read_for_network
 from cae_pipeline.adapters.results import images as image_rows
-from cae_pipeline.core.drift import Measures, Reference, diagnose
-from cae_pipeline.core.facts import measure as measure_facts
-from cae_pipeline.steps.load import read_artefact
-from cae_pipeline.steps.watch import FACTS, facts_as_arrays
+from cae_pipeline.domain.facts import measure as measure_facts
+from cae_pipeline.statistics.drift import Measures, Reference, diagnose
+from cae_pipeline.steps.night.load import read_artefact
+from cae_pipeline.steps.night.watch import FACTS, facts_as_arrays
 from tests.benchmarks.promises.cells import Cells
 
 NUM_TRIALS, NUM_QUIET, NIGHT_SIZE = 100, 1_000, 140

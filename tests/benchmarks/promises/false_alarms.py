@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from cae_pipeline.core.threshold import fit_threshold
+from cae_pipeline.statistics.conformal import fit_threshold
 from tests.benchmarks.promises.cells import Cells
 
 RATES = (0.10, 0.05, 0.02, 0.01)

@@ -12,12 +12,12 @@ import sqlalchemy as sa
 
 from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results import models
-from cae_pipeline.core.line import Line
-from cae_pipeline.core.promotion import Decision
-from cae_pipeline.core.threshold import Threshold
+from cae_pipeline.detector.artefact import save_artefact
+from cae_pipeline.domain.line import Line
+from cae_pipeline.domain.promotion import Decision
 from cae_pipeline.errors import ArtefactError
-from cae_pipeline.runtime.artefact import save_artefact
-from cae_pipeline.steps.promote import promote_challenger, roll_back
+from cae_pipeline.statistics.conformal import Threshold
+from cae_pipeline.steps.life.promote import promote_challenger, roll_back
 from tests.benchmarks.promises.candidates import Candidate, Faults, badly_trained, trained
 from tests.benchmarks.promises.cells import Cells
 

@@ -19,11 +19,11 @@ from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results.ledger import Stamp
 from cae_pipeline.adapters.results.queries import Page
 from cae_pipeline.adapters.results.schema import VIEWS, UtcDateTime, champions, metadata, promotions, scores
-from cae_pipeline.core.batch import Batch, BatchStatus, ImageRecord, ImageStatus, Member, Reason
-from cae_pipeline.core.promotion import Decision
-from cae_pipeline.core.threshold import Threshold
-from cae_pipeline.core.verdict import Verdict
+from cae_pipeline.domain.batch import Batch, BatchStatus, ImageRecord, ImageStatus, Member, Reason
+from cae_pipeline.domain.promotion import Decision
+from cae_pipeline.domain.verdict import Verdict
 from cae_pipeline.errors import CaeError, ConcurrentChangeError, ConfigurationError, NoChampionError, NotFoundError
+from cae_pipeline.statistics.conformal import Threshold
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

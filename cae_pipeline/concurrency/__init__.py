@@ -1,0 +1,1 @@
+"""Work in parallel and in processes of their own; the standard library only."""

@@ -1,1 +1,0 @@
-"""Pure rules: arrays and frozen dataclasses in, arrays and frozen dataclasses out."""

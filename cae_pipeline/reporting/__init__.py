@@ -1,0 +1,1 @@
+"""Facts in, HTML pages and PNG pictures out."""

@@ -1,0 +1,159 @@
+"""Pictures for people: anomaly maps as files and in colour, contact sheets, histograms."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cae_pipeline.detector.fusion import Region
+from cae_pipeline.domain.images import Floats, Pixels, to_pixels
+from cae_pipeline.errors import ArtefactError
+
+if TYPE_CHECKING:
+    # half a second that only a training, which draws figures, should pay
+    from matplotlib.figure import Figure
+
+MAP_UNITS_AT_THRESHOLD = 1000
+"""In a map's file this grey value is the threshold; the scale ends at 65 times the threshold."""
+BRIGHTEST_AT = 2.0
+"""Multiple of the threshold that is drawn in the brightest colour."""
+
+
+def encode_map(anomaly_map: Floats, *, threshold: float) -> bytes:
+    """Turn a map into a 16-bit greyscale PNG in which 1000 is the threshold.
+
+    Args:
+        anomaly_map: Shape `(h, w)`, float32, ≥ 0.
+    """
+    grey = np.clip(np.rint(anomaly_map / threshold * MAP_UNITS_AT_THRESHOLD), 0, 65535).astype(np.uint16)
+    return _png(grey)
+
+
+def decode_map(path: Path) -> Floats:
+    """Read a map back in multiples of the threshold, shape `(h, w)`, float32.
+
+    Raises:
+        ArtefactError: If the file is gone or broken.
+    """
+    grey = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+    if grey is None:
+        raise ArtefactError(
+            f"no anomaly map at {path}; housekeeping may have removed it. Make it again with `cae rescore`."
+        )
+    multiples: Floats = grey.astype(np.float32) / MAP_UNITS_AT_THRESHOLD
+    return multiples
+
+
+def overlay(image: Pixels, multiples: Floats) -> Pixels:
+    """Lay a map over its image: nothing below half the threshold, then dark red to bright yellow.
+
+    Args:
+        image: Shape `(h, w)` or `(h, w, c)`, uint8.
+        multiples: The map in multiples of the threshold, any size.
+
+    Returns:
+        Shape `(h, w, 3)`, uint8, RGB.
+    """
+    height, width = image.shape[:2]
+    cube = image.reshape(height, width, -1)
+    colour: Pixels = np.repeat(cube, 3, axis=2) if cube.shape[2] == 1 else cube
+    scaled = np.clip(cv2.resize(multiples, (width, height), interpolation=cv2.INTER_LINEAR) / BRIGHTEST_AT, 0, 1)
+    heat = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    share: Floats = np.clip((scaled - 0.25) / 0.25, 0, 1)[..., None] * 0.75
+    blended: Pixels = (colour * (1 - share) + heat * share).astype(np.uint8)
+    return blended
+
+
+def framed(image: Pixels, regions: Sequence[Region]) -> Pixels:
+    """Draw the boxes of the regions into a colour image as delivered."""
+    drawn = np.ascontiguousarray(image)
+    thickness = max(1, round(max(image.shape[:2]) / 200))
+    for region in regions:
+        corner = (region.x_px + region.width_px, region.y_px + region.height_px)
+        cv2.rectangle(drawn, (region.x_px, region.y_px), corner, (255, 196, 0), thickness)
+    return drawn
+
+
+def data_uri(image: Pixels, *, max_px: int) -> str:
+    """Turn an image into a `data:` address for HTML, shrunk to at most `max_px` on the longer side."""
+    scale = max_px / max(image.shape[:2])
+    if scale < 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    reversed_colours = image[..., ::-1] if image.ndim == 3 and image.shape[2] == 3 else image
+    done, encoded = cv2.imencode(".jpg", np.ascontiguousarray(reversed_colours), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    if not done:
+        raise ArtefactError(f"an image of shape {image.shape} cannot be encoded as JPEG")
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+
+
+def contact_sheet(
+    images: Floats, reconstructions: Floats, maps: Floats, scores: NDArray[np.float64], *, threshold: float
+) -> Figure:
+    """Put inputs, reconstructions and anomaly maps side by side, one image per row.
+
+    Args:
+        images: Shape `(n, h, w, c)`, float32 in [0, 1].
+        reconstructions: The same shape.
+        maps: Shape `(n, h, w)`.
+        scores: Shape `(n,)`.
+        threshold: Scores above it are marked.
+    """
+    from matplotlib.figure import Figure
+
+    count = len(images)
+    figure = Figure(figsize=(7.2, 2.3 * count + 0.4), layout="constrained")
+    axes = figure.subplots(count, 3, squeeze=False)
+    for row in range(count):
+        pixels = to_pixels(images[row])
+        for column, (picture, title) in enumerate(
+            (
+                (pixels, "input"),
+                (to_pixels(reconstructions[row]), "reconstruction"),
+                (overlay(pixels, maps[row] / threshold), f"score {scores[row]:.2f}"),
+            )
+        ):
+            axis = axes[row, column]
+            axis.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
+            axis.set_axis_off()
+            flagged = column == 2 and scores[row] > threshold
+            axis.set_title(
+                title + (" · flagged" if flagged else ""), fontsize=9, color="#c62a2f" if flagged else "black"
+            )
+    return figure
+
+
+def score_histogram(groups: Mapping[str, NDArray[np.float64]], *, threshold: float, title: str) -> Figure:
+    """Draw how scores are spread, one colour per group, and the threshold they are held against."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    axis = figure.subplots()
+    highest = max(threshold * 1.5, *(float(np.quantile(scores, 0.98)) for scores in groups.values()))
+    edges = np.linspace(0, highest, 41).tolist()
+    for (name, scores), colour in zip(groups.items(), ("#2b6cb0", "#dd6b20", "#c62a2f"), strict=False):
+        shown = np.minimum(scores, highest)
+        axis.hist(
+            shown,
+            edges,
+            label=f"{name} ({len(scores)})",
+            color=colour,
+            alpha=0.65,
+            weights=np.full(len(scores), 1 / len(scores)),
+        )
+    axis.axvline(threshold, color="black", linestyle="--", linewidth=1, label=f"threshold {threshold:.2f}")
+    axis.set(xlabel="score (the last bar holds all beyond)", ylabel="share of images", title=title)
+    axis.legend(frameon=False)
+    return figure
+
+
+def _png(grey: NDArray[np.uint16]) -> bytes:
+    done, encoded = cv2.imencode(".png", grey)
+    if not done:
+        raise ArtefactError(f"a map of shape {grey.shape} cannot be encoded as PNG")
+    return encoded.tobytes()

@@ -1,0 +1,1 @@
+"""Pure mathematics on arrays: conformal prediction, metrics, drift, splits, active learning, baselines."""

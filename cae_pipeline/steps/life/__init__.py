@@ -1,0 +1,1 @@
+"""The steps of a model's life: snapshot, train, gate, promote, threshold, review."""

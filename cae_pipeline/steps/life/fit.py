@@ -1,0 +1,118 @@
+"""Normal images → a scorer with its threshold; the path that training and evaluation share."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from cae_pipeline.defects.synthesis import with_defects
+from cae_pipeline.detector.scorer import Scorer
+from cae_pipeline.detector.sessions import onnx_forward
+from cae_pipeline.domain.images import Pixels
+from cae_pipeline.domain.line import Line
+from cae_pipeline.statistics.conformal import Scores, Threshold, fit_threshold
+from cae_pipeline.statistics.metrics import auroc
+from cae_pipeline.statistics.split import Split, split_normal
+from cae_pipeline.training.export import to_onnx
+from cae_pipeline.training.fit_autoencoder import OnEpoch
+from cae_pipeline.training.fit_detector import FittedParts, fit_parts
+from cae_pipeline.training.nuisance import camera_movements
+from cae_pipeline.training.parts import Parts
+
+MAX_CODES = 500
+"""Normal images whose codes are kept; more say nothing new about what is usual."""
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """Everything one fit gives.
+
+    Attributes:
+        scorer: As it will serve: exported, run by ONNX Runtime.
+        graph: The exported networks.
+        synthetic_scores: Of the calibration images with one synthetic defect each, shape `(n,)`.
+        synthetic_auroc: Chance that such an image scores above a normal one.
+        train_seconds: Wall time of everything.
+    """
+
+    scorer: Scorer
+    graph: bytes
+    threshold: Threshold
+    split: Split
+    fit: FittedParts
+    synthetic_scores: Scores
+    synthetic_auroc: float
+    train_seconds: float
+
+
+def fit_model(
+    images: Pixels,
+    image_ids: Sequence[str],
+    line: Line,
+    *,
+    on_epoch: OnEpoch,
+    initial: Parts | None = None,
+    settled: Mapping[str, str] | None = None,
+) -> FittedModel:
+    """Train on one part of the normal images, learn what is usual from a second, the threshold from a third.
+
+    Args:
+        images: Normal images, shape `(n, *line.model.read_px, c)`, uint8; `tiles` settled.
+        image_ids: Their digests.
+        line: Network, training and target.
+        on_epoch: Told about every epoch.
+        initial: Whose weights to start from; None starts afresh.
+        settled: Digests of images whose part is settled, as those are that `initial` has seen.
+
+    Raises:
+        TooFewNormalImagesError: If there are too few for the target.
+    """
+    split = split_normal(
+        image_ids, line.training, target_false_alarm_rate=line.target_false_alarm_rate, settled=settled or {}
+    )
+    started = time.perf_counter()
+    fit = fit_parts(
+        images,
+        split=split,
+        model=line.model,
+        training=line.training,
+        on_epoch=on_epoch,
+        initial=initial.autoencoder if initial else None,
+    )
+    graph = to_onnx(fit.parts)
+    calibration = images[list(split.calibration)]
+    scorer = _calibrated(Scorer.fresh(line.model, onnx_forward(graph), fit.profiles), images, split)
+    threshold = fit_threshold(scorer.normal_scores, target_false_alarm_rate=line.target_false_alarm_rate)
+    synthetic = scorer.score(with_defects(calibration, seed=line.training.seed).images).scores
+    return FittedModel(
+        scorer,
+        graph,
+        threshold,
+        split,
+        fit,
+        synthetic,
+        auroc(scorer.normal_scores, synthetic),
+        time.perf_counter() - started,
+    )
+
+
+def _calibrated(fresh: Scorer, images: Pixels, split: Split) -> Scorer:
+    """Tell a scorer what it says of normal images: of the held-out ones for scores, of more for the code."""
+    held_out = fresh.score(images[list(split.calibration)])
+    others = [*split.validation, *split.train][: max(MAX_CODES - len(split.calibration), 0)]
+    codes = np.concatenate([held_out.codes, fresh.score(images[others]).codes])
+    movements = camera_movements(fresh, images[list(split.calibration)])
+    return replace(fresh, normal_scores=held_out.scores, normal_codes=codes, movements=movements)
+
+
+def settings_as_parameters(line: Line) -> dict[str, str | int | float]:
+    """Flatten a line's knobs for MLflow, as in `model.filters` and `training.seed`."""
+    flat: dict[str, str | int | float] = {"target_false_alarm_rate": line.target_false_alarm_rate}
+    for room in ("model", "training"):
+        for name, value in asdict(getattr(line, room)).items():
+            flat[f"{room}.{name}"] = value if isinstance(value, str | int | float) else json.dumps(value)
+    return flat

@@ -1,0 +1,1 @@
+"""The steps of a night: find, validate, plan and score, watch, publish, alert; and scoring again."""

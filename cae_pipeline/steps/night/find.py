@@ -1,0 +1,63 @@
+"""Find the batches that a night is due to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from fnmatch import fnmatchcase
+
+import structlog
+
+from cae_pipeline.adapters.results import batches
+from cae_pipeline.adapters.storage import batch_night
+from cae_pipeline.domain.line import Line
+from cae_pipeline.errors import BatchNotReadyError
+from cae_pipeline.steps.services import Services
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class FoundBatches:
+    """Batches of one line up to a night.
+
+    Attributes:
+        batch_ids: Ready and not finished.
+        num_finished: Already there from earlier runs.
+        not_ready: Still arriving; looked at again next time.
+    """
+
+    batch_ids: tuple[str, ...]
+    num_finished: int
+    not_ready: tuple[str, ...]
+
+
+def find_batches(line: Line, night: date, services: Services) -> FoundBatches:
+    """Look for batches dated up to a night that are not finished, late ones among them.
+
+    Batches of normal images train the model and are left alone. A finished batch is only looked
+    at again if something in its folder was written since.
+    """
+    settled = batches.settled_batches(services.engine, line.name)
+    due, finished, waiting = [], 0, []
+    for batch_id in services.landing.batch_ids(line.name):
+        folder = services.landing.folder / line.name / batch_id
+        if is_normal_batch(line, batch_id) or batch_night(batch_id, folder) > night:
+            continue
+        if batch_id in settled and services.landing.last_change(line.name, batch_id) <= settled[batch_id]:
+            finished += 1
+            continue
+        try:
+            services.landing.check_ready(line.name, batch_id, now=services.clock())
+            due.append(batch_id)
+        except BatchNotReadyError as reason:
+            log.info("batch_not_ready", line=line.name, batch_id=batch_id, reason=str(reason))
+            waiting.append(batch_id)
+    found = FoundBatches(tuple(due), finished, tuple(waiting))
+    log.info("batches_found", line=line.name, night=str(night), due=due, already_there=finished, not_ready=waiting)
+    return found
+
+
+def is_normal_batch(line: Line, batch_id: str) -> bool:
+    """Tell whether somebody vouches for this batch's images as normal."""
+    return any(fnmatchcase(batch_id, pattern) for pattern in line.training.normal_batches)

@@ -1,0 +1,1 @@
+"""Steps without a line: evaluate a folder of images, benchmark several."""

@@ -1,0 +1,53 @@
+"""Which flips leave a line's images as normal as they were.
+
+A part that always lies the same way must not be flipped in training: the model would learn that
+lying the other way is normal. The images say it themselves: if a flipped image is no further from
+its nearest neighbour among the others than it was before, the flip is harmless.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cae_pipeline.domain.images import Floats
+from cae_pipeline.domain.line import Turn
+
+HARMLESS = 1.05
+"""A flip may put an image this much further from the others."""
+MAX_IMAGES = 400
+
+TURNS: dict[Turn, tuple[int, ...]] = {"flip_horizontal": (2,), "flip_vertical": (1,), "rotate_180": (1, 2)}
+"""The axes of `(n, h, w, c)` each turn reverses."""
+
+
+def harmless_turns(images: Floats) -> tuple[Turn, ...]:
+    """Find the flips that the images themselves show to be harmless.
+
+    Args:
+        images: Normal images of even gain, shape `(n, h, w, c)`, float32 in [0, 1].
+
+    Returns:
+        Their names; none for fewer than 8 images.
+    """
+    some = images[:MAX_IMAGES]
+    if len(some) < 8:
+        return ()
+    still = _nearest(some, some)
+    return tuple(
+        name for name, axes in TURNS.items() if np.median(_nearest(np.flip(some, axes), some) / still) <= HARMLESS
+    )
+
+
+def draw_turns(count: int, turns: tuple[Turn, ...], random: np.random.Generator) -> list[tuple[int, ...]]:
+    """Draw for each of some images `(h, w, c)` the axes to reverse: those of one of the turns, or none."""
+    choices: list[tuple[int, ...]] = [(), *(tuple(axis - 1 for axis in TURNS[name]) for name in turns)]
+    return [choices[int(random.integers(len(choices)))] for _ in range(count)]
+
+
+def _nearest(images: Floats, among: Floats) -> Floats:
+    """Distance of each image to the nearest other; an image is never its own neighbour."""
+    one, other = images.reshape(len(images), -1), among.reshape(len(among), -1)
+    squares = (one**2).sum(1)[:, None] + (other**2).sum(1)[None] - 2 * one @ other.T
+    np.fill_diagonal(squares, np.inf)
+    nearest: Floats = np.sqrt(np.maximum(squares.min(axis=1), 1e-12))
+    return nearest

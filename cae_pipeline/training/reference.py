@@ -1,0 +1,101 @@
+"""All networks of a model as one Keras model, from the bytes of tiles to what the views need.
+
+This is the reference: what ONNX Runtime or OpenVINO run is exported from it and held against it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from cae_pipeline.detector.error_maps import NetworkOutputs
+from cae_pipeline.detector.scorer import MINIBATCH_SIZE, Forward
+from cae_pipeline.domain.images import DARKEST, EVEN_BRIGHTNESS, Floats, Pixels
+from cae_pipeline.domain.line import AutoencoderSettings
+from cae_pipeline.training.discriminator import discriminator_inputs
+from cae_pipeline.training.parts import Parts
+
+
+def build_forward(parts: Parts, *, plane_apart: bool = False) -> keras.Model:
+    """Join the networks.
+
+    Args:
+        parts: What to join.
+        plane_apart: Whether the directions of the plane are a second input instead of a constant.
+
+    Returns:
+        A model from uint8 `(n, *tile_px, c)` to the arrays of `NetworkOutputs`, in their order.
+    """
+    settings = parts.settings
+    tiles = keras.Input((*settings.tile_px, settings.channels), dtype="uint8", name="tiles")
+    pixels = ops.cast(tiles, "float32") / 255.0
+    # axis by axis: one long sum would round differently in every runtime
+    mean = ops.mean(ops.mean(ops.mean(pixels, axis=3, keepdims=True), axis=2, keepdims=True), axis=1, keepdims=True)
+    even = ops.clip(pixels * (EVEN_BRIGHTNESS / ops.maximum(mean, DARKEST)), 0.0, 1.0)
+    shown = keras.layers.AveragePooling2D(settings.detail)(even)
+    directions = keras.Input(batch_shape=parts.plane.directions.shape, name="directions") if plane_apart else None
+    residuals = _residuals(parts, parts.encoder(even), parts.plane.directions if directions is None else directions)
+    inputs = discriminator_inputs(residuals, parts.spread)
+    logits = [network(inputs) for network in parts.discriminators]
+    rebuilt, code = _with_code(parts.autoencoder)(shown)
+    return keras.Model(
+        tiles if directions is None else [tiles, directions],
+        [
+            shown,
+            rebuilt,
+            ops.sqrt(ops.mean(residuals**2, axis=3)),
+            ops.mean(ops.concatenate(logits, axis=3), axis=3),
+            code,
+        ],
+        name="forward",
+    )
+
+
+def keras_forward(parts: Parts) -> Forward:
+    """Run a model with TensorFlow."""
+    settings = parts.settings
+    run = compiled(build_forward(parts), (*settings.tile_px, settings.channels), dtype=tf.uint8)
+
+    def forward(tiles: Pixels) -> NetworkOutputs:
+        return NetworkOutputs(*(array.numpy() for array in run(tiles)))
+
+    return forward
+
+
+def compiled(network: keras.Model, shape: tuple[int, ...], *, dtype: Any = tf.float32) -> Any:
+    """Trace a network once for minibatches of `MINIBATCH_SIZE` arrays of one shape."""
+    traced = tf.function(lambda arrays: network(arrays, training=False))
+    return traced.get_concrete_function(tf.TensorSpec((MINIBATCH_SIZE, *shape), dtype))
+
+
+def run_all(function: Any, arrays: Floats) -> Floats:
+    """Run a compiled network over arrays of any number, the last minibatch padded."""
+    results = []
+    for start in range(0, max(len(arrays), 1), MINIBATCH_SIZE):
+        part = arrays[start : start + MINIBATCH_SIZE]
+        padding = [(0, MINIBATCH_SIZE - len(part))] + [(0, 0)] * (arrays.ndim - 1)
+        results.append(function(np.pad(part, padding)).numpy()[: len(part)])
+    return np.concatenate(results)
+
+
+def network_images(even: Floats, settings: AutoencoderSettings) -> Floats:
+    """Shrink tiles of even gain, shape `(n, *tile_px, c)`, to what the autoencoder sees: the mean of their pixels."""
+    height, width, detail = settings.height_px, settings.width_px, settings.detail
+    shrunk: Floats = even.reshape(len(even), height, detail, width, detail, settings.channels).mean(axis=(2, 4))
+    return shrunk
+
+
+def _with_code(autoencoder: keras.Model) -> keras.Model:
+    return keras.Model(autoencoder.inputs, [autoencoder.output, autoencoder.get_layer("code").output])
+
+
+def _residuals(parts: Parts, features: Any, directions: Any) -> Any:
+    """What the plane leaves of features; `LinearAutoencoder.residual` in Keras' words."""
+    plane = parts.plane
+    centred = ops.reshape(features / parts.scale, (-1, len(plane.mean))) - plane.mean
+    code = ops.matmul(centred, ops.transpose(directions)) * plane.gains
+    return ops.reshape(centred - ops.matmul(code, directions), (-1, *features.shape[1:]))

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from cae_pipeline.domain.facts import hash_bytes, hash_distances, measure
+from tests.conftest import washer
+
+
+def test_a_constant_image_has_no_contrast_sharpness_or_entropy() -> None:
+    facts = measure(np.full((20, 30), 128, np.uint8), mode="L")
+    assert (facts.width_px, facts.height_px) == (30, 20)
+    assert facts.brightness == pytest.approx(128 / 255)
+    assert (facts.contrast, facts.sharpness, facts.entropy) == pytest.approx((0, 0, 0), abs=1e-6)
+
+
+def test_two_equal_halves_have_one_bit_of_entropy() -> None:
+    image = np.zeros((8, 8), np.uint8)
+    image[:, 4:] = 200
+    assert measure(image, mode="L").entropy == pytest.approx(1.0)
+
+
+def test_blurring_lowers_sharpness() -> None:
+    image = washer(1)
+    blurred = ndimage.gaussian_filter(image, 2)
+    assert measure(blurred, mode="L").sharpness < 0.3 * measure(image, mode="L").sharpness
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([(), (3,)]))
+def test_any_size_can_be_measured(height: int, width: int, colours: tuple[int, ...]) -> None:
+    facts = measure(np.zeros((height, width, *colours), np.uint8), mode="RGB" if colours else "L")
+    assert len(facts.difference_hash) == 64
+
+
+def test_the_hash_of_the_same_picture_with_noise_is_near_and_that_of_another_is_far() -> None:
+    random = np.random.default_rng(0)
+    scene = ndimage.gaussian_filter(random.uniform(0, 255, (128, 128)), 3)
+    scene = 255 * (scene - scene.min()) / np.ptp(scene)
+    noisy = np.clip(scene + random.normal(0, 2, scene.shape), 0, 255)
+    hashes = [measure(image.astype(np.uint8), mode="L").difference_hash for image in (scene, noisy, scene.T)]
+    distances = hash_distances(hash_bytes(hashes), hash_bytes(hashes[:1])[0])
+    assert distances[0] == 0
+    assert distances[1] <= 8
+    assert distances[2] > 40
