@@ -14,6 +14,7 @@
     ├── ArtefactError               stored weights are not those our table knows
     ├── NonFiniteScoreError         a score is NaN or infinite
     ├── UnreadableImageError        one image; becomes its reason, never stops a batch
+    ├── StorageError                files or memory are out of reach just now    (retry helps)
     ├── ConcurrentChangeError       somebody else changed the row first          (retry helps)
     └── StepFailedError             a `cae` process ended badly                  (retry helps)
         └── StepRefusedError        … and would end so again
@@ -25,6 +26,7 @@ A message says what, where, expected, received, and what to do next.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class CaeError(Exception):
@@ -120,6 +122,19 @@ class UnreadableImageError(CaeError):
     def __reduce__(self) -> tuple[type[UnreadableImageError], tuple[str, str]]:
         """Survive the trip back from a decoding process."""
         return type(self), (self.reason, self.detail)
+
+
+class StorageError(CaeError):
+    """Files or memory are out of reach just now; it decides nothing about what they hold."""
+
+    retryable = True
+
+    def __init__(self, path: Path, problem: Exception) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} cannot be read just now: {type(problem).__name__}: {problem}. Nothing was decided about it; "
+            "check the share and the disk, and run this again."
+        )
 
 
 class ConcurrentChangeError(CaeError):

@@ -6,6 +6,7 @@ and a memory limit, so that a file built to hang or to crash a decoder costs one
 
 from __future__ import annotations
 
+import hashlib
 import io
 import multiprocessing
 import os
@@ -22,9 +23,9 @@ import numpy as np
 from pebble import ProcessExpired, ProcessPool
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from cae_pipeline.domain.batch import Reason
 from cae_pipeline.domain.facts import ImageFacts, measure
 from cae_pipeline.domain.images import Pixels, with_channels
+from cae_pipeline.domain.outcome import Reason
 from cae_pipeline.errors import UnreadableImageError
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
@@ -55,11 +56,19 @@ class DecodeLimits:
 
 @dataclass(frozen=True)
 class Measured:
-    """What became of one file: its facts, or why there are none."""
+    """What became of one file, digested and decoded from one read.
+
+    Attributes:
+        facts: What was measured; None if it could not be decoded.
+        reason: Why it could not; None if it could.
+        detail: What was seen and what was wanted, for people.
+        sha256: Of the bytes that were read; empty if reading or decoding did not end.
+    """
 
     facts: ImageFacts | None
     reason: Reason | None = None
     detail: str = ""
+    sha256: str = ""
 
 
 def decode(content: bytes, limits: DecodeLimits, *, enough_px: tuple[int, int] | None = None) -> tuple[Pixels, str]:
@@ -78,7 +87,7 @@ def decode(content: bytes, limits: DecodeLimits, *, enough_px: tuple[int, int] |
         Pixels, shape `(h, w)` or `(h, w, 3)`, uint8, and Pillow's name of the format as delivered.
 
     Raises:
-        UnreadableImageError: With one of the reasons of `core.batch.Reason`.
+        UnreadableImageError: With one of the reasons of `domain.outcome.Reason`.
     """
     if len(content) > limits.max_bytes:
         raise UnreadableImageError(Reason.TOO_LARGE, f"more than the {limits.max_bytes:,} bytes that are decoded")
@@ -121,6 +130,9 @@ def measure_files(paths: Sequence[Path], limits: DecodeLimits) -> Iterator[Measu
 
     Nothing in a file can stop this: a file that hangs is `decode_timeout`, one that ends its
     process is `decoder_crashed`, and the next file gets a new process.
+
+    Raises:
+        OSError: If a file cannot be read, which says nothing about what is in it.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPool(limits.num_processes, context=context, initializer=_settle_in, initargs=(limits,)) as pool:
@@ -138,16 +150,23 @@ def measure_files(paths: Sequence[Path], limits: DecodeLimits) -> Iterator[Measu
 
 
 def _measure_file(path: Path, limits: DecodeLimits) -> Measured:
+    content, sha256 = _read(path, limits)
     try:
-        # one byte more than allowed is enough to know
-        with path.open("rb") as file:
-            content = file.read(limits.max_bytes + 1)
         pixels, mode = decode(content, limits)
-        return Measured(measure(pixels, mode=mode))
+        return Measured(measure(pixels, mode=mode), sha256=sha256)
     except UnreadableImageError as error:
-        return Measured(None, Reason(error.reason), error.detail)
-    except OSError as error:
-        return Measured(None, Reason.UNREADABLE, f"{type(error).__name__}: {error}")
+        return Measured(None, Reason(error.reason), error.detail, sha256)
+
+
+def _read(path: Path, limits: DecodeLimits) -> tuple[bytes, str]:
+    """Read a file once: as many bytes as tell whether it is too large, and the digest of all of them."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        content = file.read(limits.max_bytes + 1)
+        digest.update(content)
+        while more := file.read(2**20):
+            digest.update(more)
+    return content, digest.hexdigest()
 
 
 def _settle_in(limits: DecodeLimits) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cae_pipeline.domain.batch import Reason
 from cae_pipeline.domain.limits import FactLimits
 from cae_pipeline.domain.line import ValidationSettings
+from cae_pipeline.domain.outcome import Reason
 from cae_pipeline.errors import CaeError
 
 # read when the library is imported: no plant's network is asked to carry usage statistics

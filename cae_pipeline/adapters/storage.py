@@ -12,12 +12,13 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from cae_pipeline.domain.batch import Batch, Member, digest_members
-from cae_pipeline.errors import BatchNotReadyError, CaeError, NotFoundError
+from cae_pipeline.domain.batch import Delivery, Member, digest_members
+from cae_pipeline.errors import BatchNotReadyError, CaeError, NotFoundError, StorageError
 
 MANIFEST, SUCCESS = "manifest.json", "_SUCCESS"
 _DATED = re.compile(r"^(\d{4}-\d{2}-\d{2})(?!\d)")
@@ -41,8 +42,8 @@ class LandingZone:
             return ()
         return tuple(sorted(entry.name for entry in home.iterdir() if entry.is_dir() and not _is_ours(entry.name)))
 
-    def read_batch(self, line: str, batch_id: str, *, now: datetime) -> Batch:
-        """List and digest the members of one batch.
+    def list_delivery(self, line: str, batch_id: str, *, now: datetime) -> Delivery:
+        """List and digest the members of one batch as it lies there now.
 
         With a manifest the members are those it names, with the digests it names: a file that is
         missing or has other bytes is found in validation. Else they are all files there are.
@@ -50,14 +51,17 @@ class LandingZone:
         Raises:
             NotFoundError: If there is no such folder.
             BatchNotReadyError: If files may still be arriving.
+            StorageError: If the folder cannot be read just now.
         """
         self.check_ready(line, batch_id, now=now)
         folder = self.folder / line / batch_id
-        members = _from_manifest(folder) if (folder / MANIFEST).is_file() else _from_files(folder)
-        return Batch(line, batch_id, batch_night(batch_id, folder), members, digest_members(members))
+        with _out_of_reach(folder):
+            members = _from_manifest(folder) if (folder / MANIFEST).is_file() else _from_files(folder)
+            night = batch_night(batch_id, folder)
+        return Delivery(line, batch_id, night, members, digest_members(members), listed_at=now)
 
     def check_ready(self, line: str, batch_id: str, *, now: datetime) -> None:
-        """Make sure that a batch has arrived; see `read_batch`."""
+        """Make sure that a batch has arrived; see `list_delivery`."""
         folder = self.folder / line / batch_id
         if not folder.is_dir():
             raise NotFoundError("batch", f"{line}/{batch_id}", known=self.batch_ids(line))
@@ -70,14 +74,35 @@ class LandingZone:
                 f"or {self.settling_seconds:.0f} s without a change. It is looked at again next time."
             )
 
-    def last_change(self, line: str, batch_id: str) -> datetime:
-        """When anything in a batch was last written."""
+    def last_change(self, line: str, batch_id: str, *, every_file: bool = True) -> datetime:
+        """When anything in a batch was last written.
+
+        Args:
+            line: The product line.
+            batch_id: The batch.
+            every_file: Look at every file. Else only at the folder, where files come and go, its manifest and marker.
+
+        Raises:
+            StorageError: If the folder cannot be read just now.
+        """
         folder = self.folder / line / batch_id
-        return datetime.fromtimestamp(max(entry.stat().st_mtime for entry in (folder, *folder.iterdir())), UTC)
+        with _out_of_reach(folder):
+            entries = folder.iterdir() if every_file else (folder / name for name in (MANIFEST, SUCCESS))
+            moments = [entry.lstat().st_mtime for entry in (folder, *entries) if every_file or entry.exists()]
+        return datetime.fromtimestamp(max(moments), UTC)
 
     def path(self, line: str, batch_id: str, name: str) -> Path:
         """Where one member lies."""
         return self.folder / line / batch_id / name
+
+
+@contextmanager
+def _out_of_reach(path: Path) -> Iterator[None]:
+    """Say of a fault of the disk or the share that it may pass."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(path, error) from error
 
 
 def batch_night(batch_id: str, folder: Path) -> date:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,11 +33,14 @@ class Listing:
     """A command that lists rows: which query, sorted how, showing what.
 
     Attributes:
-        query: Function of `adapters.results.queries`.
+        query: Module of `adapters.results.queries` and function in it.
+        sort: Column, with a minus for falling order.
+        columns: Shown in a table, separated by spaces; the other formats hold all.
+        help: What `--help` says.
         add: What is added to each row for people, given the workspace.
     """
 
-    query: str
+    query: tuple[str, str]
     sort: str
     columns: str
     help: str
@@ -54,13 +57,13 @@ def _main_figures(row: dict[str, Any], _workspace: Path) -> dict[str, Any]:
 
 
 BATCHES = Listing(
-    "list_batches",
+    ("nights", "list_batches"),
     "-night",
     "night line batch_id status num_images num_quarantined rejected_for data_docs_uri",
     "List batches, what became of them, and where their Data Docs are.",
 )
 RATES = Listing(
-    "list_daily_rates",
+    ("nights", "list_daily_rates"),
     "-night",
     "night line num_images num_quarantined num_failed num_scored num_flagged num_confirmed num_false_alarms "
     "precision precision_low precision_high report",
@@ -68,22 +71,22 @@ RATES = Listing(
     _report_of,
 )
 VERSIONS = Listing(
-    "list_model_versions",
+    ("models", "list_model_versions"),
     "-registered_at",
-    "registered_at line model_version serves_as synthetic_auroc threshold run_id",
-    "List registered models and who of them is champion.",
+    "registered_at line model_version state serves_as synthetic_auroc threshold run_id",
+    "List registered models, where each stands and who of them is champion.",
     _main_figures,
 )
 LEDGER = Listing(
-    "list_promotions",
-    "-promotion_id",
+    ("models", "list_ledger"),
+    "-entry_id",
     "decided_at line event from_version to_version author note reasons",
     "List everything that happened to champions and thresholds, with the reasons.",
 )
 QUARANTINE = Listing(
-    "list_quarantined",
+    ("nights", "list_unscored"),
     "-night",
-    "night line batch_id name reason detail released_by",
+    "night line batch_id name status reason detail released_by",
     "List quarantined and failed images with their reasons.",
 )
 
@@ -109,10 +112,15 @@ def _command(listing: Listing) -> Callable[..., None]:
         how: FormatOption = Format.TABLE,
         out: OutOption = None,
     ) -> None:
-        from cae_pipeline.adapters.results import queries
+        from importlib import import_module
 
+        from cae_pipeline.adapters.results.queries.paging import Page
+
+        module, name = listing.query
+        query = getattr(import_module(f"cae_pipeline.adapters.results.queries.{module}"), name)
         _, services = open_services()
-        rows = getattr(queries, listing.query)(services.engine, line, queries.Page(sort, page, page_size))
+        with services.read() as connection:
+            rows = [asdict(row) for row in query(connection, line, Page(sort, page, page_size))]
         shown = [{**row, **listing.add(row, services.workspace)} for row in rows]
         print_rows(shown, how=how, columns=listing.columns.split(), out=out)
 
@@ -134,7 +142,8 @@ def anomalies(
     out: OutOption = None,
 ) -> None:
     """List flagged images."""
-    from cae_pipeline.adapters.results.queries import AnomalyFilter, Page, list_anomalies
+    from cae_pipeline.adapters.results.queries.anomalies import AnomalyFilter, list_anomalies
+    from cae_pipeline.adapters.results.queries.paging import Page
 
     _, services = open_services()
     wanted = AnomalyFilter(
@@ -146,7 +155,9 @@ def anomalies(
         min_score,
         verdict,
     )
-    rows = list_anomalies(services.engine, wanted, Page(sort, page, page_size))
+    with services.read() as connection:
+        found = list_anomalies(connection, wanted, Page(sort, page, page_size))
+    rows = [asdict(row) for row in found]
     for row in rows:
         row["num_regions"] = len(row["regions"])
         row["image"] = row["image_id"][:12]
@@ -185,10 +196,11 @@ def show_image(
     image_id: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the first digits of it.")],
 ) -> None:
     """Print everything known of one image."""
-    from cae_pipeline.adapters.results import queries
+    from cae_pipeline.adapters.results.queries.images import show_image as ask
 
     _, services = open_services()
-    print(json.dumps(queries.show_image(services.engine, image_id), default=str, indent=2))
+    with services.read() as connection:
+        print(json.dumps(asdict(ask(connection, image_id)), default=str, indent=2))
 
 
 @quarantine_app.command("release")
@@ -201,13 +213,7 @@ def release(
     note: Annotated[str, typer.Option(help="Why.")] = "",
 ) -> None:
     """Let quarantined images be scored after all; the record that they were quarantined stays."""
-    from cae_pipeline.adapters.results import batches as batch_rows
-    from cae_pipeline.adapters.results import images as image_rows
+    from cae_pipeline.steps.life.review import release_images
 
     _, services = open_services()
-    row = batch_rows.newest_delivery(services.engine, line, batch_id)
-    chosen = list(names or image_rows.releasable(services.engine, row["batch_key"]))
-    count = image_rows.release(
-        services.engine, row["batch_key"], chosen, author=services.author, note=note, released_at=services.clock()
-    )
-    print_result({"line": line, "batch_id": batch_id, "released": count, "asked": len(chosen)})
+    print_result(asdict(release_images(line, batch_id, names or (), services, note=note)))

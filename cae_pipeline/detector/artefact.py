@@ -105,7 +105,7 @@ def load_artefact(folder: Path, *, sha256: str) -> Artefact:
     if received != sha256:
         raise ArtefactError(
             f"the model in {folder} has sha256 {received[:12]}…, expected {sha256[:12]}… as registered. "
-            "Somebody changed the files: restore them from a backup, or train again."
+            "Somebody changed the files: remove the folder, and they are fetched from MLflow again, or train again."
         )
     specification = json.loads((folder / SPECIFICATION).read_text(encoding="utf-8"))
     knobs = specification["model"].items()
@@ -120,6 +120,11 @@ def load_artefact(folder: Path, *, sha256: str) -> Artefact:
         arrays["movements"],
         (folder / NETWORKS).read_bytes(),
     )
+
+
+def is_complete(folder: Path) -> bool:
+    """Tell whether every file of a model is there, whatever is in it."""
+    return all((folder / name).is_file() for name in (SPECIFICATION, ARRAYS, WEIGHTS, NETWORKS))
 
 
 def digest(folder: Path) -> str:

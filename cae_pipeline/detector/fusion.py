@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from cae_pipeline.domain.images import Floats, resized
 from cae_pipeline.domain.line import View
+from cae_pipeline.domain.outcome import Region
 from cae_pipeline.errors import NonFiniteScoreError
 
 BLUR_CELLS: dict[View, float] = {"intensity": 1.5, "structure": 1.5, "texture": 1.2, "defect": 0.7}
@@ -49,18 +50,6 @@ class ViewProfile:
     ground: float
     ceiling: float
     weight: float
-
-
-@dataclass(frozen=True)
-class Region:
-    """One connected place of an image that is not normal, in pixels of the image as delivered."""
-
-    x_px: int
-    y_px: int
-    width_px: int
-    height_px: int
-    area_px: int
-    peak: float
 
 
 def fit_profile(view: View, errors: Floats) -> ViewProfile:

@@ -1,61 +1,30 @@
-"""Batches, their members and the states both can be in; ids from content digests."""
+"""Batches, their deliveries and members; ids from content digests."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 
-from cae_pipeline.domain.facts import ImageFacts
 
+class DeliveryStatus(StrEnum):
+    """Where a delivery stands."""
 
-class BatchStatus(StrEnum):
-    """Where a batch stands."""
-
-    VALIDATED = "validated"  # its accepted images wait for a score
+    VALIDATED = "validated"  # its accepted images wait for an outcome
     REJECTED = "rejected"  # failed as a whole; every image is quarantined
     SCORED = "scored"  # every member is scored, quarantined or failed
-
-
-class ImageStatus(StrEnum):
-    """Where one member of a batch stands."""
-
-    ACCEPTED = "accepted"
-    QUARANTINED = "quarantined"
-    FAILED = "failed"
-
-
-class Reason(StrEnum):
-    """Why an image is quarantined or failed."""
-
-    MISSING = "missing"  # named in the manifest, not there
-    CHANGED = "changed"  # not the bytes the manifest names
-    TOO_LARGE = "too_large"  # more bytes or pixels than we decode
-    NOT_AN_IMAGE = "not_an_image"  # no image format we accept
-    TRUNCATED = "truncated"  # begins as an image and stops early
-    UNREADABLE = "unreadable"  # an image format, broken inside
-    DECODE_TIMEOUT = "decode_timeout"  # decoding took longer than allowed
-    DECODER_CRASHED = "decoder_crashed"  # decoding ended its process
-    MULTIPLE_FRAMES = "multiple_frames"  # an animation or several pages
-    WRONG_SIZE = "wrong_size"
-    WRONG_MODE = "wrong_mode"
-    BLANK = "blank"  # hardly any contrast
-    TOO_DARK = "too_dark"
-    TOO_BRIGHT = "too_bright"
-    BLURRED = "blurred"
-    DUPLICATE = "duplicate"  # the same bytes came before
-    NEAR_DUPLICATE = "near_duplicate"  # almost the same picture came before
-    BATCH_REJECTED = "batch_rejected"  # nothing wrong with it but its batch
-    SCORING_FAILED = "scoring_failed"  # accepted, but no finite score came out
 
 
 @dataclass(frozen=True)
 class Member:
     """One file of a batch as delivered.
 
-    `sha256` is the digest of the bytes and the image's id; empty if the file is missing.
+    Attributes:
+        name: Of the file within its batch.
+        num_bytes: Size of the file.
+        sha256: Digest of its bytes and the image's id; empty if the file is missing.
     """
 
     name: str
@@ -64,12 +33,19 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Images delivered together to one line.
+class Delivery:
+    """What a batch held when its folder was listed.
+
+    A batch is a line and a batch_id. It may be delivered again, corrected or in part; each delivery has a listing of
+    its own, and the newest one is in force.
 
     Attributes:
+        line: The product line.
+        batch_id: Folder in the landing zone.
         night: The UTC date of the nightly run that is due to look at it.
+        members: Every file that belongs to it.
         manifest_sha256: Digest of names, sizes and digests of all members.
+        listed_at: When the folder was listed, aware and in UTC; what is written later belongs to a later delivery.
     """
 
     line: str
@@ -77,25 +53,22 @@ class Batch:
     night: date
     members: tuple[Member, ...]
     manifest_sha256: str
+    listed_at: datetime
 
     @property
     def batch_key(self) -> str:
-        """Identity by content: the same delivery has the same key wherever it lies."""
-        return batch_key(self.line, self.batch_id, self.manifest_sha256)
+        """Name of the batch in every table, whatever it holds."""
+        return _key(self.line, self.batch_id)
+
+    @property
+    def delivery_key(self) -> str:
+        """Name of this delivery in every table: the same content has the same key wherever it lies."""
+        return _key(self.line, self.batch_id, self.manifest_sha256)
 
 
-@dataclass(frozen=True)
-class ImageRecord:
-    """What is known of one member after validation."""
-
-    name: str
-    image_id: str
-    num_bytes: int
-    status: ImageStatus
-    reason: Reason | None = None
-    detail: str = ""
-    facts: ImageFacts | None = None
-    duplicate_of: str | None = None
+def batch_key(line: str, batch_id: str) -> str:
+    """Return the 32 hexadecimal digits that name a batch in every table."""
+    return _key(line, batch_id)
 
 
 def digest_members(members: tuple[Member, ...]) -> str:
@@ -110,6 +83,5 @@ def digest_members(members: tuple[Member, ...]) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def batch_key(line: str, batch_id: str, manifest_sha256: str) -> str:
-    """Return the 32 hexadecimal digits that name a delivery in every table."""
-    return hashlib.sha256(json.dumps([line, batch_id, manifest_sha256]).encode()).hexdigest()[:32]
+def _key(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from scipy import stats
@@ -26,6 +27,29 @@ MIN_RECENT = 20
 """Recent normal images below which their false alarms say nothing."""
 
 
+class ModelState(StrEnum):
+    """Where a model version stands; at most one of a line is promoted, and serves it."""
+
+    CANDIDATE = "candidate"  # registered; the gate has not decided
+    REFUSED = "refused"  # by the gate
+    AWAITING = "awaiting"  # let through by the gate, a person has to agree
+    DECLINED = "declined"  # by a person
+    EXPIRED = "expired"  # nobody answered in time
+    PROMOTED = "promoted"  # the champion
+    SUPERSEDED = "superseded"  # by a later champion
+    ROLLED_BACK = "rolled_back"  # a former champion serves instead
+
+
+class Event(StrEnum):
+    """What an entry of the ledger tells."""
+
+    PROMOTION = "promotion"
+    REFUSAL = "refusal"
+    AWAITS_APPROVAL = "awaits_approval"
+    ROLLBACK = "rollback"
+    THRESHOLD = "threshold"
+
+
 @dataclass(frozen=True)
 class GateFigures:
     """What the gate looks at, for one model; all are measured on images that neither model was trained on.
@@ -38,7 +62,8 @@ class GateFigures:
         threshold: Score above which an image is flagged.
         held_out_flagged: Share of the held-out normal images above the threshold.
         score_spread: Standard deviation of the held-out normal scores.
-        score_difference: Largest relative difference of those scores from what they were when the model was trained.
+        score_difference: Largest relative difference of those scores from what they were when the model was trained;
+            only of the challenger, and None if those images cannot be read any more.
         recent_flagged: Flagged images among recent ones that nobody takes for defects.
         num_recent: How many of those there were.
         golden_auroc: Image AUROC on the golden set; None where it is too small.
@@ -53,7 +78,7 @@ class GateFigures:
     threshold: float
     held_out_flagged: float
     score_spread: float
-    score_difference: float
+    score_difference: float | None = None
     recent_flagged: int = 0
     num_recent: int = 0
     golden_auroc: float | None = None
@@ -62,7 +87,7 @@ class GateFigures:
 
 
 _NAN = math.nan
-BROKEN = GateFigures(_NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN)
+BROKEN = GateFigures(_NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN)
 """A model whose networks do not even give finite scores."""
 
 
@@ -117,17 +142,23 @@ def decide(
     return Decision(
         promote,
         tuple(check.reason for check in checks),
-        {"challenger": asdict(challenger), "champion": asdict(champion) if champion else None},
+        {"challenger": as_json(challenger), "champion": as_json(champion) if champion else None},
         promote and limits.approval,
     )
 
 
+def as_json(figures: GateFigures) -> dict[str, float | None]:
+    """Name the figures for a JSON column; what is NaN or infinite is null there, the reasons say which it was."""
+    return {name: value if value is None or math.isfinite(value) else None for name, value in asdict(figures).items()}
+
+
 def _absolute(model: GateFigures, limits: GateSettings, target: float) -> Iterator[_Check]:
     """What even a first model must reach."""
-    yield _Check(
-        model.score_difference <= MAX_SCORE_DIFFERENCE,
-        f"scores after save, load and export differ by {model.score_difference:.1e}, at most {MAX_SCORE_DIFFERENCE:g}",
-    )
+    if model.score_difference is None:
+        yield _Check(None, "scores after save, load and export: not all of its calibration images can be read any more")
+    else:
+        told = f"scores after save, load and export differ by {model.score_difference:.1e}"
+        yield _Check(model.score_difference <= MAX_SCORE_DIFFERENCE, f"{told}, at most {MAX_SCORE_DIFFERENCE:g}")
     yield _Check(
         model.threshold > 0 and model.score_spread > 0,
         f"threshold {model.threshold:.4g} and score spread {model.score_spread:.4g}, wanted both above 0",

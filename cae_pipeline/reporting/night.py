@@ -45,9 +45,9 @@ class LineNight:
 
     line: str
     description: str
-    batches: Sequence[dict[str, Any]]
+    batches: Sequence[Any]
     counts: dict[str, int]
-    quarantined: Sequence[dict[str, Any]]
+    quarantined: Sequence[Any]
     flagged: Sequence[FlaggedImage]
     num_flagged: int
     model_version: str

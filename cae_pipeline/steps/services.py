@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Protocol, TypeVar
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.decoding import DecodeLimits
-from cae_pipeline.adapters.results.ledger import Stamp
+from cae_pipeline.adapters.results.unit_of_work import UnitOfWork, reading, unit_of_work
 from cae_pipeline.adapters.storage import LandingZone
 from cae_pipeline.detector import Runtime
+from cae_pipeline.domain.outcome import AcceptedImage
+from cae_pipeline.domain.stamp import Stamp
 
 T = TypeVar("T")
 
@@ -52,6 +55,14 @@ class Services:
     runtime: Runtime = "auto"
     webhook_url: str = ""
 
+    def read(self) -> AbstractContextManager[sa.Connection]:
+        """Connect to the results database for reading only."""
+        return reading(self.engine)
+
+    def write(self) -> AbstractContextManager[UnitOfWork]:
+        """Open a unit of work; nothing of it is kept unless its `commit` is called."""
+        return unit_of_work(self.engine)
+
     def stamp(self, note: str = "") -> Stamp:
         """Sign a row of the ledger."""
         return Stamp(self.author, self.clock(), self.dag_run_id, note)
@@ -60,6 +71,7 @@ class Services:
         """Where a model's files are kept for scoring."""
         return self.workspace / "models" / sha256[:32]
 
-    def map_path(self, line: str, batch_key: str, image_id: str, model_version: str) -> Path:
+    def map_path(self, image: AcceptedImage, model_version: str) -> Path:
         """Where the anomaly map of one image and model lies, relative to the workspace."""
-        return Path("maps") / line / batch_key / f"{image_id[:32]}-v{model_version.rsplit('/', 1)[-1]}.png"
+        number = model_version.rsplit("/", 1)[-1]
+        return Path("maps") / image.line / image.delivery_key / f"{image.image_id[:32]}-v{number}.png"

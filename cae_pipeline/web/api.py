@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.encoders import jsonable_encoder
 from pydantic import BaseModel, ConfigDict
 
-from cae_pipeline.adapters.results import queries
+from cae_pipeline.adapters.results.queries.images import show_image
 from cae_pipeline.errors import CaeError, NoChampionError, NotFoundError
 from cae_pipeline.settings import find_line, read_lines, read_settings
 from cae_pipeline.steps.life.review import review_queue, say_verdict
@@ -39,12 +39,14 @@ def review_api(connected: Callable[[], Services], *, judge: Callable[..., str]) 
     def queue(line: str, count: Annotated[int, Query(ge=1, le=500)] = 20) -> Any:
         """List the images a verdict on which would teach most."""
         with_lines = read_lines(read_settings().lines_path)
-        return jsonable_encoder(_answered(lambda: review_queue(find_line(with_lines, line), connected(), count=count)))
+        queued = _answered(lambda: review_queue(find_line(with_lines, line), connected(), count=count))
+        return jsonable_encoder([one.as_row() for one in queued])
 
     @api.get("/images/{image_id}")
     def image(image_id: str) -> Any:
         """Tell everything known of one image."""
-        return jsonable_encoder(_answered(lambda: queries.show_image(connected().engine, image_id)))
+        with connected().read() as connection:
+            return jsonable_encoder(_answered(lambda: show_image(connection, image_id)))
 
     @api.post("/images/{image_id}/verdicts", status_code=201)
     def verdict(image_id: str, body: VerdictBody, author: str = Depends(judge)) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from cae_pipeline.errors import ConfigurationError
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a test holds it against the migrations folder."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_SECONDS, RETRY_SECONDS = 60, 0.02
@@ -39,15 +40,24 @@ def connect(url: str) -> sa.Engine:
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(parsed)
+    engine = sa.create_engine(parsed, json_serializer=as_json)
     if engine.dialect.name == "sqlite":
         _use_transactions(engine)
     return engine
 
 
+def as_json(value: object) -> str:
+    """Write a JSON column.
+
+    Raises:
+        ValueError: If a number is NaN or infinite: SQLite would keep what is no JSON, PostgreSQL refuses it.
+    """
+    return json.dumps(value, allow_nan=False)
+
+
 def schema_version(engine: sa.Engine) -> str | None:
     """Which migration the database stands at; None if it is empty."""
-    with reading(engine) as connection:
+    with engine.connect().execution_options(reads_only=True) as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return None
         return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
@@ -120,11 +130,6 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             time.sleep(RETRY_SECONDS)
         else:
             return
-
-
-def reading(engine: sa.Engine) -> sa.Connection:
-    """Connect for reading only; on SQLite it waits for nobody."""
-    return engine.connect().execution_options(reads_only=True)
 
 
 def back_up(engine: sa.Engine, target: Path) -> bool:

@@ -1,179 +1,229 @@
-"""Images of batches: which may be scored or trained on, which came before, which are released."""
+"""Members of deliveries: which may be scored or trained on, which came before, which are released."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
 from fnmatch import fnmatchcase
+from typing import Any
 
 import sqlalchemy as sa
 
-from cae_pipeline.adapters.results.database import insert_new, reading
-from cae_pipeline.adapters.results.schema import batches, images, releases, scores, snapshots
-from cae_pipeline.domain.batch import Batch, BatchStatus, ImageStatus, Reason
+from cae_pipeline.adapters.results import batches as batch_rows
+from cae_pipeline.adapters.results.database import insert_new
+from cae_pipeline.adapters.results.schema import batches, deliveries, images, judgements, releases
+from cae_pipeline.concurrency.parallel import batched
+from cae_pipeline.domain.batch import Delivery, DeliveryStatus
 from cae_pipeline.domain.facts import ImageFacts
+from cae_pipeline.domain.outcome import AcceptedImage, ImageStatus
+from cae_pipeline.domain.stamp import Stamp
 from cae_pipeline.errors import CaeError, NotFoundError
 
 FACTS = tuple(ImageFacts.__dataclass_fields__)
+IDS_PER_QUERY = 500
 
 
-def accepted_images(
-    engine: sa.Engine,
-    batch_keys: Sequence[str],
-    *,
-    part: tuple[int, int] | None = None,
-    judged_by: str | None = None,
-) -> list[sa.RowMapping]:
-    """Images that may be scored or trained on: accepted, or released from quarantine.
+@dataclass(frozen=True)
+class EarlierImage:
+    """What a new image may be a near-duplicate of."""
+
+    image_id: str
+    difference_hash: str
+
+
+def accepted_images(connection: sa.Connection, delivery_keys: Sequence[str]) -> list[AcceptedImage]:
+    """Images of some deliveries that may be scored or trained on: accepted, or released from quarantine."""
+    query = select_images().where(images.c.delivery_key.in_(delivery_keys), may_be_used())
+    return as_images(connection.execute(query.order_by(images.c.delivery_key, images.c.name)))
+
+
+def accepted_part(
+    connection: sa.Connection, delivery_key: str, *, start: int, stop: int, judged_by: str
+) -> list[tuple[AcceptedImage, bool]]:
+    """Accepted images among the members at some positions of a delivery, and whether a model has scored each already.
 
     Args:
-        batch_keys: Of the batches; each row has the columns of `images` and the batch's `line` and `batch_id`.
-        part: First and last position, the last excluded, among all members of one batch in the order
-            of their names. Positions of all members never shift, whatever becomes of single ones.
-        judged_by: A model version; each row then also has `is_judged`, whether it has scored that image already.
+        connection: To the results database.
+        delivery_key: The delivery.
+        start: First position among all its members in the order of their names; positions never shift, whatever
+            becomes of single images.
+        stop: The position after the last.
+        judged_by: The model version.
     """
-    members = sa.select(images).where(images.c.batch_key.in_(batch_keys)).order_by(images.c.batch_key, images.c.name)
-    if part is not None:
-        members = members.offset(part[0]).limit(part[1] - part[0])
-    member = members.subquery()
-    released = (releases.c.batch_key == member.c.batch_key) & (releases.c.name == member.c.name)
-    judged = sa.exists().where(
-        scores.c.batch_key == member.c.batch_key,
-        scores.c.image_id == member.c.image_id,
-        scores.c.model_version == judged_by,
+    members = (
+        sa.select(images.c.name)
+        .where(images.c.delivery_key == delivery_key)
+        .order_by(images.c.name)
+        .offset(start)
+        .limit(stop - start)
+    ).subquery()
+    scored = sa.exists().where(
+        judgements.c.delivery_key == images.c.delivery_key,
+        judgements.c.name == images.c.name,
+        judgements.c.model_version == judged_by,
+        judgements.c.outcome == "scored",
     )
-    known = [judged.label("is_judged")] if judged_by else []
     query = (
-        sa.select(member, batches.c.line, batches.c.batch_id, *known)
-        .join(batches, batches.c.batch_key == member.c.batch_key)
-        .outerjoin(releases, released)
-        .where((member.c.status == ImageStatus.ACCEPTED) | releases.c.name.is_not(None))
-        .order_by(member.c.batch_key, member.c.name)
+        select_images()
+        .add_columns(scored.label("is_scored"))
+        .join(members, members.c.name == images.c.name)
+        .where(images.c.delivery_key == delivery_key, may_be_used())
+        .order_by(images.c.name)
     )
-    with reading(engine) as connection:
-        return list(connection.execute(query).mappings())
+    return [(as_image(row), bool(row["is_scored"])) for row in connection.execute(query).mappings()]
 
 
-def count_members(engine: sa.Engine, batch_key: str) -> int:
-    """How many files a batch holds, whatever became of them."""
-    query = sa.select(sa.func.count()).select_from(images).where(images.c.batch_key == batch_key)
-    with reading(engine) as connection:
-        return connection.scalar(query) or 0
+def images_named(connection: sa.Connection, delivery_key: str, names: Sequence[str]) -> list[AcceptedImage]:
+    """Images of a delivery by their names, in the order of these."""
+    found: dict[str, AcceptedImage] = {}
+    for some in batched(names, IDS_PER_QUERY):
+        query = select_images().where(images.c.delivery_key == delivery_key, images.c.name.in_(some))
+        found.update((image.name, image) for image in as_images(connection.execute(query)))
+    return [found[name] for name in names if name in found]
 
 
-def normal_images(engine: sa.Engine, line: str, patterns: Sequence[str]) -> list[sa.RowMapping]:
+def count_members(connection: sa.Connection, delivery_key: str) -> int:
+    """How many files a delivery holds, whatever became of them."""
+    query = sa.select(sa.func.count()).select_from(images).where(images.c.delivery_key == delivery_key)
+    return connection.scalar(query) or 0
+
+
+def normal_images(connection: sa.Connection, line: str, patterns: Sequence[str]) -> list[AcceptedImage]:
     """Accepted images of the batches that somebody vouches for, each picture once.
 
     Args:
+        connection: To the results database.
+        line: The product line.
         patterns: Shell patterns of batch_id.
     """
-    query = sa.select(batches.c.batch_key, batches.c.batch_id).where(
-        batches.c.line == line, batches.c.status != BatchStatus.REJECTED
-    )
-    with reading(engine) as connection:
-        known = connection.execute(query).all()
-    keys = [row.batch_key for row in known if any(fnmatchcase(row.batch_id, pattern) for pattern in patterns)]
-    by_picture = {row["image_id"]: row for row in accepted_images(engine, keys)}
-    return sorted(by_picture.values(), key=lambda row: (row["batch_id"], row["name"]))
-
-
-def snapshot_images(engine: sa.Engine, model_version: str) -> list[sa.RowMapping]:
-    """Images a model was trained on, each with the `part` it played; otherwise as `accepted_images`."""
     query = (
-        sa.select(images, batches.c.line, batches.c.batch_id, snapshots.c.part)
-        .join(batches, batches.c.batch_key == images.c.batch_key)
-        .join(snapshots, (snapshots.c.batch_key == images.c.batch_key) & (snapshots.c.name == images.c.name))
-        .where(snapshots.c.model_version == model_version)
-        .order_by(batches.c.batch_id, images.c.name)
+        sa.select(deliveries.c.delivery_key, batches.c.batch_id)
+        .join(batches, batches.c.batch_key == deliveries.c.batch_key)
+        .where(batches.c.line == line, deliveries.c.is_in_force, deliveries.c.status != DeliveryStatus.REJECTED)
     )
-    with reading(engine) as connection:
-        return list(connection.execute(query).mappings())
+    known = connection.execute(query).all()
+    keys = [row.delivery_key for row in known if any(fnmatchcase(row.batch_id, pattern) for pattern in patterns)]
+    by_picture = {image.image_id: image for image in accepted_images(connection, keys)}
+    return sorted(by_picture.values(), key=lambda image: (image.batch_id, image.name))
 
 
-def earlier_images(engine: sa.Engine, batch: Batch) -> list[tuple[str, str]]:
-    """Ids and difference hashes of images that were accepted for the line before this batch came.
+def known_images(connection: sa.Connection, delivery: Delivery) -> set[str]:
+    """Which pictures of a delivery were accepted for its line in other batches that came no later.
 
-    Earlier deliveries of the same batch_id do not count: sending a batch again is no duplicate.
+    Other deliveries of the same batch do not count: sending a batch again is no duplicate.
     """
+    found: set[str] = set()
+    for ids in batched(sorted({member.sha256 for member in delivery.members if member.sha256}), IDS_PER_QUERY):
+        found.update(connection.scalars(_earlier(delivery, images.c.image_id).where(images.c.image_id.in_(ids))))
+    return found
+
+
+def recent_images(connection: sa.Connection, delivery: Delivery, *, since: date, limit: int) -> list[EarlierImage]:
+    """Accepted images of the line's other batches from a night on, the newest first and at most so many."""
     query = (
-        sa.select(images.c.image_id, images.c.difference_hash)
-        .join(batches)
-        .where(
-            batches.c.line == batch.line,
-            batches.c.batch_id != batch.batch_id,
-            batches.c.night <= batch.night,
-            images.c.status == ImageStatus.ACCEPTED,
-        )
-        .order_by(images.c.image_id)
+        _earlier(delivery, images.c.image_id, images.c.difference_hash)
+        .where(batches.c.night >= since, images.c.difference_hash.is_not(None))
+        .order_by(batches.c.night.desc(), images.c.delivery_key, images.c.name)
+        .limit(limit)
     )
-    with reading(engine) as connection:
-        return [(row.image_id, row.difference_hash) for row in connection.execute(query)]
+    return [EarlierImage(*row) for row in connection.execute(query)]
 
 
-def fail_images(engine: sa.Engine, failures: Sequence[tuple[str, str, str]]) -> None:
-    """Mark accepted images that could not be scored: `(batch_key, name, detail)` each."""
-    if not failures:
-        return
-    with engine.begin() as connection:
-        for batch_key, name, detail in failures:
-            connection.execute(
-                sa.update(images)
-                .where(images.c.batch_key == batch_key, images.c.name == name)
-                .values(status=ImageStatus.FAILED, reason=Reason.SCORING_FAILED, detail=detail)
-            )
-
-
-def releasable(engine: sa.Engine, batch_key: str) -> list[str]:
-    """Names of quarantined images of a batch that could be decoded."""
+def releasable(connection: sa.Connection, delivery_key: str) -> list[str]:
+    """Names of quarantined images of a delivery that could be decoded."""
     query = (
         sa.select(images.c.name)
-        .where(images.c.batch_key == batch_key, images.c.status == ImageStatus.QUARANTINED)
+        .where(images.c.delivery_key == delivery_key, images.c.status == ImageStatus.QUARANTINED)
         .where(images.c.width_px.is_not(None))
         .order_by(images.c.name)
     )
-    with reading(engine) as connection:
-        return list(connection.scalars(query))
+    return list(connection.scalars(query))
 
 
-def release(
-    engine: sa.Engine, batch_key: str, names: Sequence[str], *, author: str, note: str, released_at: datetime
-) -> int:
-    """Let quarantined images of a batch be scored after all; the quarantine rows stay.
+def release(connection: sa.Connection, delivery_key: str, names: Sequence[str], stamp: Stamp) -> int:
+    """Let quarantined images of a delivery be scored after all; that they were quarantined stays on record.
 
     Returns:
         How many were released now; those released before are left as they are.
 
     Raises:
-        NotFoundError: If an image is not quarantined in that batch.
+        NotFoundError: If an image is not quarantined in that delivery.
         CaeError: If one could never be decoded.
     """
-    with engine.begin() as connection:
-        query = sa.select(images).where(images.c.batch_key == batch_key, images.c.status == ImageStatus.QUARANTINED)
-        quarantined = {row["name"]: row for row in connection.execute(query).mappings()}
-        before = set(connection.scalars(sa.select(releases.c.name).where(releases.c.batch_key == batch_key)))
-        for name in names:
-            if name not in quarantined:
-                raise NotFoundError("quarantined image", name, known=sorted(quarantined))
-            if quarantined[name]["width_px"] is None:
-                raise CaeError(
-                    f"{name!r} is quarantined as {quarantined[name]['reason']}: what cannot be decoded "
-                    "cannot be scored. Have it delivered again."
-                )
-        new = [name for name in names if name not in before]
-        stamp = {"batch_key": batch_key, "author": author, "note": note, "released_at": released_at}
-        insert_new(
-            connection, releases, [{**stamp, "name": name, "reason": quarantined[name]["reason"]} for name in new]
-        )
-        if new:
-            # back among those that wait for a score
-            connection.execute(
-                sa.update(batches)
-                .where(batches.c.batch_key == batch_key)
-                .values(status=BatchStatus.VALIDATED, finished_at=None)
+    query = sa.select(images).where(images.c.delivery_key == delivery_key, images.c.status == ImageStatus.QUARANTINED)
+    quarantined = {row["name"]: row for row in connection.execute(query).mappings()}
+    before = set(connection.scalars(sa.select(releases.c.name).where(releases.c.delivery_key == delivery_key)))
+    for name in names:
+        if name not in quarantined:
+            raise NotFoundError("quarantined image", name, known=sorted(quarantined))
+        if quarantined[name]["width_px"] is None:
+            raise CaeError(
+                f"{name!r} is quarantined as {quarantined[name]['reason']}: what cannot be decoded "
+                "cannot be scored. Have it delivered again."
             )
+    new = [name for name in names if name not in before]
+    signed = {
+        "delivery_key": delivery_key, "author": stamp.author, "note": stamp.note, "released_at": stamp.at
+    }  # fmt: skip
+    rows = [{**signed, "name": name, "reason": quarantined[name]["reason"]} for name in new]
+    insert_new(connection, releases, rows)
+    if new:
+        batch_rows.reopen(connection, [delivery_key])
     return len(new)
 
 
-def facts_of(row: sa.RowMapping) -> ImageFacts:
-    """Read the facts back from a row of `images`."""
-    return ImageFacts(**{name: row[name] for name in FACTS})
+def has_image(connection: sa.Connection, image_id: str) -> bool:
+    """Tell whether any delivery ever held a picture."""
+    query = sa.select(images.c.name).where(images.c.image_id == image_id).limit(1)
+    return connection.scalar(query) is not None
+
+
+def select_images() -> sa.Select[Any]:
+    """Start a query for what `as_image` reads: images with the line and batch_id of their delivery."""
+    return (
+        sa.select(images, batches.c.line, batches.c.batch_id)
+        .join(deliveries, deliveries.c.delivery_key == images.c.delivery_key)
+        .join(batches, batches.c.batch_key == deliveries.c.batch_key)
+    )
+
+
+def may_be_used() -> sa.ColumnElement[bool]:
+    """An image is accepted, or was released from quarantine."""
+    released = sa.exists().where(releases.c.delivery_key == images.c.delivery_key, releases.c.name == images.c.name)
+    return (images.c.status == ImageStatus.ACCEPTED) | released
+
+
+def as_image(row: sa.RowMapping) -> AcceptedImage:
+    """Read one row of `select_images`."""
+    return AcceptedImage(
+        row["line"],
+        row["batch_id"],
+        row["delivery_key"],
+        row["name"],
+        row["image_id"],
+        ImageFacts(**{name: row[name] for name in FACTS}),
+    )
+
+
+def as_images(rows: sa.CursorResult[Any]) -> list[AcceptedImage]:
+    """Read the rows of `select_images`."""
+    return [as_image(row) for row in rows.mappings()]
+
+
+def unique_pictures(found: Iterable[AcceptedImage]) -> list[AcceptedImage]:
+    """Keep each picture once, the last one of it."""
+    return list({image.image_id: image for image in found}.values())
+
+
+def _earlier(delivery: Delivery, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Accepted images of the line's other batches of the same night or earlier, in the deliveries in force."""
+    return (
+        sa.select(*columns)
+        .select_from(batches)
+        .join(deliveries, deliveries.c.batch_key == batches.c.batch_key)
+        .join(images, images.c.delivery_key == deliveries.c.delivery_key)
+        .where(batches.c.line == delivery.line, batches.c.batch_id != delivery.batch_id)
+        .where(batches.c.night <= delivery.night, deliveries.c.is_in_force)
+        .where(images.c.status == ImageStatus.ACCEPTED)
+    )

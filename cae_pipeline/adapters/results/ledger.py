@@ -1,155 +1,153 @@
-"""Who is champion, and the ledger of everything that happened to champions and thresholds."""
+"""The ledger of everything that happened to champions and thresholds, and the changes of state it tells of."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 
-from cae_pipeline.adapters.results.database import insert_new, reading
-from cae_pipeline.adapters.results.models import ModelVersion, find_version
-from cae_pipeline.adapters.results.schema import champions, promotions
-from cae_pipeline.domain.promotion import Decision
-from cae_pipeline.errors import ConcurrentChangeError, NoChampionError, NotFoundError
-
-
-class Event(StrEnum):
-    """What a row of the ledger tells."""
-
-    PROMOTION = "promotion"
-    REFUSAL = "refusal"
-    AWAITS_APPROVAL = "awaits_approval"
-    ROLLBACK = "rollback"
-    THRESHOLD = "threshold"
+from cae_pipeline.adapters.results import batches, model_versions
+from cae_pipeline.adapters.results.model_versions import ModelVersion
+from cae_pipeline.adapters.results.schema import ledger
+from cae_pipeline.domain.promotion import Decision, Event, ModelState
+from cae_pipeline.domain.stamp import Stamp
+from cae_pipeline.errors import NoChampionError, NotFoundError
 
 
 @dataclass(frozen=True)
-class Stamp:
-    """Who or what did it, when, for which run of Airflow, and why."""
+class LedgerEntry:
+    """One row of the ledger."""
 
+    entry_id: int
+    line: str
+    event: Event
+    from_version: str
+    to_version: str
+    from_threshold_id: int | None
+    to_threshold_id: int | None
+    decision_id: int | None
+    reasons: tuple[str, ...]
+    figures: Mapping[str, Any]
     author: str
-    at: datetime
-    dag_run_id: str = ""
-    note: str = ""
+    note: str
+    dag_run_id: str
+    decided_at: datetime
 
 
-def champion_of(engine: sa.Engine, line: str, *, as_of: datetime | None = None) -> ModelVersion:
+@dataclass(frozen=True)
+class Change:
+    """From what to what: the same model version twice where its threshold changed, None where nobody served."""
+
+    before: ModelVersion | None
+    after: ModelVersion
+
+
+def champion_of(connection: sa.Connection, line: str, *, as_of: datetime | None = None) -> ModelVersion:
     """Look up who serves a line, now or at a moment of the past, with the threshold in force then.
 
     Raises:
         NoChampionError: If nobody does, or did.
     """
     if as_of is None:
-        query = sa.select(champions.c.model_version).where(champions.c.line == line)
-    else:
-        query = (
-            sa.select(promotions.c.to_version)
-            .where(promotions.c.line == line, promotions.c.event.in_((Event.PROMOTION, Event.ROLLBACK)))
-            .where(promotions.c.decided_at <= as_of)
-            .order_by(promotions.c.promotion_id.desc())
-            .limit(1)
-        )
-    with reading(engine) as connection:
-        name = connection.scalar(query)
+        champion = model_versions.champion_or_none(connection, line)
+        if champion is None:
+            raise NoChampionError(line)
+        return champion
+    query = (
+        sa.select(ledger.c.to_version)
+        .where(ledger.c.line == line, ledger.c.event.in_((Event.PROMOTION, Event.ROLLBACK)))
+        .where(ledger.c.decided_at <= as_of)
+        .order_by(ledger.c.entry_id.desc())
+        .limit(1)
+    )
+    name = connection.scalar(query)
     if name is None:
         raise NoChampionError(line)
-    return find_version(engine, name, as_of=as_of)
-
-
-def all_champions(engine: sa.Engine) -> dict[str, str]:
-    """Which model version serves each line."""
-    with reading(engine) as connection:
-        rows = connection.execute(sa.select(champions.c.line, champions.c.model_version).order_by(champions.c.line))
-        return {row.line: row.model_version for row in rows}
-
-
-def champion_or_none(engine: sa.Engine, line: str) -> ModelVersion | None:
-    """Look up who serves a line, where it is all right that nobody does."""
-    try:
-        return champion_of(engine, line)
-    except NoChampionError:
-        return None
+    return model_versions.find_version(connection, name, as_of=as_of)
 
 
 def record_decision(
-    engine: sa.Engine, challenger: ModelVersion, champion: ModelVersion | None, decision: Decision, stamp: Stamp
+    connection: sa.Connection, change: Change, decision: Decision, stamp: Stamp, *, decision_id: int | None = None
 ) -> None:
-    """Write a decision of the gate into the ledger and, if it was to promote, swap the champion.
+    """Write a decision of the gate into the ledger and move the states of those it is about.
 
     Args:
-        champion: Who served when the decision was taken; another one by now stops the swap.
+        connection: Of a unit of work.
+        change: From the champion that the decision was taken against, to the challenger.
+        decision: Of the gate.
+        stamp: Who, when, why.
+        decision_id: The entry that a person answers by this one, if it is an answer.
 
     Raises:
         ConcurrentChangeError: If somebody else promoted in between.
     """
-    event = Event.REFUSAL
+    event, state = Event.REFUSAL, ModelState.REFUSED
     if decision.promote:
-        event = Event.AWAITS_APPROVAL if decision.awaits_approval else Event.PROMOTION
-    with engine.begin() as connection:
-        if event is Event.PROMOTION:
-            _swap(connection, challenger, champion)
-        write_event(
-            connection, event, (champion, challenger), stamp, reasons=decision.reasons, figures=decision.figures
-        )
+        event, state = Event.PROMOTION, ModelState.PROMOTED
+        if decision.awaits_approval:
+            event, state = Event.AWAITS_APPROVAL, ModelState.AWAITING
+    if event is Event.PROMOTION:
+        _swap(connection, change, ModelState.SUPERSEDED)
+    elif change.before is None or change.before.model_version != change.after.model_version:
+        model_versions.change_state(connection, change.after, state)
+    reasons, figures = list(decision.reasons), dict(decision.figures)
+    write_event(connection, event, change, stamp, reasons=reasons, figures=figures, decision_id=decision_id)
 
 
-def record_rollback(engine: sa.Engine, champion: ModelVersion, former: ModelVersion, stamp: Stamp) -> None:
+def record_rollback(connection: sa.Connection, change: Change, stamp: Stamp) -> None:
     """Let a former champion serve again; raises as `record_decision`."""
-    with engine.begin() as connection:
-        _swap(connection, former, champion)
-        write_event(connection, Event.ROLLBACK, (champion, former), stamp)
+    _swap(connection, change, ModelState.ROLLED_BACK)
+    write_event(connection, Event.ROLLBACK, change, stamp)
 
 
-def former_champion(engine: sa.Engine, champion: ModelVersion) -> ModelVersion:
+def former_champion(connection: sa.Connection, champion: ModelVersion) -> ModelVersion:
     """Look up who served before the champion came to serve last.
 
     Raises:
         NotFoundError: If nobody did.
     """
     query = (
-        sa.select(promotions.c.from_version)
-        .where(promotions.c.line == champion.line, promotions.c.to_version == champion.model_version)
-        .where(promotions.c.event == Event.PROMOTION, promotions.c.from_version != "")
-        .order_by(promotions.c.promotion_id.desc())
+        sa.select(ledger.c.from_version)
+        .where(ledger.c.line == champion.line, ledger.c.to_version == champion.model_version)
+        .where(ledger.c.event == Event.PROMOTION, ledger.c.from_version != "")
+        .order_by(ledger.c.entry_id.desc())
         .limit(1)
     )
-    with reading(engine) as connection:
-        name = connection.scalar(query)
+    name = connection.scalar(query)
     if name is None:
         raise NotFoundError(
             "former champion of line", champion.line, advice="Name one with --to; `cae versions` lists them."
         )
-    return find_version(engine, name)
+    return model_versions.find_version(connection, name)
 
 
-def last_event(engine: sa.Engine, line: str, event: Event) -> sa.RowMapping | None:
-    """The newest row of one kind in a line's ledger."""
-    query = (
-        sa.select(promotions)
-        .where(promotions.c.line == line, promotions.c.event == event)
-        .order_by(promotions.c.promotion_id.desc())
-    )
-    with reading(engine) as connection:
-        return connection.execute(query.limit(1)).mappings().first()
+def last_event(connection: sa.Connection, line: str, event: Event) -> LedgerEntry | None:
+    """The newest entry of one kind in a line's ledger."""
+    of_kind = sa.select(ledger).where(ledger.c.line == line, ledger.c.event == event)
+    found = _entries(connection, of_kind.order_by(ledger.c.entry_id.desc()).limit(1))
+    return found[0] if found else None
 
 
-def write_event(
-    connection: sa.Connection,
-    event: Event,
-    change: tuple[ModelVersion | None, ModelVersion],
-    stamp: Stamp,
-    **more: Any,
-) -> None:
-    """Add a row to the ledger.
+def refusals_since(connection: sa.Connection, line: str, since: datetime) -> list[LedgerEntry]:
+    """Challengers of a line that the gate has refused after a moment."""
+    refused = sa.select(ledger).where(ledger.c.line == line, ledger.c.event == Event.REFUSAL)
+    return _entries(connection, refused.where(ledger.c.decided_at > since).order_by(ledger.c.entry_id))
+
+
+def write_event(connection: sa.Connection, event: Event, change: Change, stamp: Stamp, **more: Any) -> None:
+    """Add an entry to the ledger.
 
     Args:
-        change: From and to; the same model version twice where its threshold changed.
-        more: Further columns, such as `reasons` and `figures`.
+        connection: Of a unit of work.
+        event: What happened.
+        change: To whom.
+        stamp: Who, when, why.
+        more: Further columns: `reasons`, `figures`, `decision_id`.
     """
-    before, after = change
+    before, after = change.before, change.after
     row = {
         "line": after.line,
         "event": event,
@@ -158,30 +156,26 @@ def write_event(
         "from_threshold_id": before.threshold_id if before else None,
         "to_threshold_id": after.threshold_id,
         "author": stamp.author,
-        "decided_at": stamp.at,
-        "dag_run_id": stamp.dag_run_id,
         "note": stamp.note,
-        "reasons": list(more.pop("reasons", ())),
-        "figures": dict(more.pop("figures", {})),
+        "dag_run_id": stamp.dag_run_id,
+        "decided_at": stamp.at,
+        "reasons": [],
+        "figures": {},
         **more,
     }
-    connection.execute(sa.insert(promotions), [row])
+    connection.execute(sa.insert(ledger), [row])
 
 
-def _swap(connection: sa.Connection, successor: ModelVersion, champion: ModelVersion | None) -> None:
-    now = {"model_version": successor.model_version, "threshold_id": successor.threshold_id}
-    before = champion.model_version if champion else None
-    if before is None:
-        insert_new(connection, champions, [{"line": successor.line, **now}])
-    else:
-        connection.execute(
-            sa.update(champions)
-            .where(champions.c.line == successor.line, champions.c.model_version == before)
-            .values(**now)
-        )
-    serving = connection.scalar(sa.select(champions.c.model_version).where(champions.c.line == successor.line))
-    if serving != successor.model_version:
-        raise ConcurrentChangeError(
-            f"line {successor.line!r}: expected champion {before!r}, found {serving!r}; somebody promoted in between. "
-            "Nothing was changed: compare with the new champion and try again."
-        )
+def _swap(connection: sa.Connection, change: Change, left_as: ModelState) -> None:
+    """Let one version serve instead of another, and images that could not be judged wait for it."""
+    if change.before is not None:
+        model_versions.change_state(connection, change.before, left_as)
+    model_versions.change_state(connection, change.after, ModelState.PROMOTED)
+    batches.reopen_failed(connection, change.after.line)
+
+
+def _entries(connection: sa.Connection, query: sa.Select[Any]) -> list[LedgerEntry]:
+    return [
+        LedgerEntry(**{**row, "event": Event(row["event"]), "reasons": tuple(row["reasons"])})
+        for row in connection.execute(query).mappings()
+    ]

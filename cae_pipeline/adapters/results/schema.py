@@ -1,6 +1,7 @@
 """The tables. Files are facts, tables are truth.
 
-Every column is named in `docs/results.md`, which a test holds against this file.
+Every column is named in `docs/results.md`, which a test holds against this file. The views that people query stand in
+`views.py`.
 """
 
 from __future__ import annotations
@@ -38,36 +39,57 @@ KEY, DIGEST, NAME = sa.String(32), sa.String(64), sa.String(255)
 MAX_FINITE = 1e300
 """SQLite stores NaN as NULL and PostgreSQL sorts it above all numbers: NOT NULL and this bound refuse both."""
 
+
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
+    """An index of some rows alone, on both databases."""
+    condition = sa.text(where)
+    return sa.Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
 batches = sa.Table(
     "batches",
     metadata,
-    Column("batch_key", KEY, primary_key=True),  # digest of line, batch_id and manifest
+    Column("batch_key", KEY, primary_key=True),  # digest of line and batch_id
     Column("line", NAME, nullable=False),
     Column("batch_id", NAME, nullable=False),
     Column("night", sa.Date, nullable=False),  # UTC date of the run that is due to look at it
+    sa.UniqueConstraint("line", "batch_id"),
+    sa.Index("batches_by_line_and_night", "line", "night"),
+    sa.Index("batches_by_night", "night"),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    Column("delivery_key", KEY, primary_key=True),  # digest of line, batch_id and manifest
+    Column("batch_key", KEY, ForeignKey(batches.c.batch_key), nullable=False),
     Column("manifest_sha256", DIGEST, nullable=False),
+    Column("is_in_force", sa.Boolean, nullable=False),  # the newest one counts, earlier ones are history
     Column("status", sa.String(16), nullable=False),  # validated, rejected, scored
     Column("num_images", sa.Integer, nullable=False),
     Column("num_quarantined", sa.Integer, nullable=False),
     Column("num_bytes", sa.BigInteger, nullable=False),
+    Column("limits", sa.JSON, nullable=False),  # what its images were held against; empty in early rows
     Column("rejected_for", sa.Text, nullable=False, default=""),  # expectation, seen, wanted
     Column("data_docs_uri", sa.Text, nullable=False, default=""),
     Column("dag_run_id", NAME, nullable=False, default=""),
+    Column("listed_at", UtcDateTime, nullable=False),  # what is written later belongs to a later delivery
     Column("validated_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
-    sa.UniqueConstraint("line", "batch_id", "manifest_sha256"),
-    sa.CheckConstraint("status IN ('validated', 'rejected', 'scored')", name="batch_status"),
-    sa.Index("batches_by_line_and_night", "line", "night"),
+    sa.CheckConstraint("status IN ('validated', 'rejected', 'scored')", name="delivery_status"),
+    sa.Index("deliveries_by_batch", "batch_key"),
+    _partial("one_delivery_in_force", "batch_key", where="is_in_force", unique=True),
+    _partial("unfinished_deliveries", "batch_key", "delivery_key", where="is_in_force AND status = 'validated'"),
 )
 
 images = sa.Table(
     "images",
     metadata,
-    Column("batch_key", KEY, ForeignKey(batches.c.batch_key), primary_key=True),
+    Column("delivery_key", KEY, ForeignKey(deliveries.c.delivery_key), primary_key=True),
     Column("name", NAME, primary_key=True),
     Column("image_id", DIGEST, nullable=False),  # sha256 of the bytes; empty if missing
     Column("num_bytes", sa.BigInteger, nullable=False),
-    Column("status", sa.String(16), nullable=False),  # accepted, quarantined, failed
+    Column("status", sa.String(16), nullable=False),  # accepted, quarantined
     Column("reason", sa.String(32), nullable=False, default=""),
     Column("detail", sa.Text, nullable=False, default=""),
     Column("duplicate_of", DIGEST, nullable=False, default=""),
@@ -81,21 +103,22 @@ images = sa.Table(
     Column("difference_hash", DIGEST),
     Column("red_share", sa.Float),
     Column("blue_share", sa.Float),
-    sa.CheckConstraint("status IN ('accepted', 'quarantined', 'failed')", name="image_status"),
-    sa.CheckConstraint("(status = 'accepted') = (reason = '')", name="reason_iff_not_accepted"),
+    sa.CheckConstraint("status IN ('accepted', 'quarantined')", name="image_status"),
+    sa.CheckConstraint("(status = 'accepted') = (reason = '')", name="reason_iff_quarantined"),
     sa.Index("images_by_id", "image_id"),
+    _partial("quarantined_images", "delivery_key", where="status = 'quarantined'"),
 )
 
 releases = sa.Table(
     "releases",
     metadata,
-    Column("batch_key", KEY, primary_key=True),
+    Column("delivery_key", KEY, primary_key=True),
     Column("name", NAME, primary_key=True),
     Column("reason", sa.String(32), nullable=False),  # what it had been quarantined for
     Column("author", NAME, nullable=False),
     Column("note", sa.Text, nullable=False, default=""),
     Column("released_at", UtcDateTime, nullable=False),
-    sa.ForeignKeyConstraint(["batch_key", "name"], [images.c.batch_key, images.c.name]),
+    sa.ForeignKeyConstraint(["delivery_key", "name"], [images.c.delivery_key, images.c.name]),
 )
 
 model_versions = sa.Table(
@@ -104,6 +127,7 @@ model_versions = sa.Table(
     Column("model_version", NAME, primary_key=True),  # such as cae-mono/3
     Column("line", NAME, nullable=False),
     Column("version", sa.Integer, nullable=False),  # MLflow's number
+    Column("state", sa.String(16), nullable=False),  # ModelState
     Column("run_id", NAME, nullable=False),
     Column("artefact_uri", sa.Text, nullable=False),
     Column("artefact_sha256", DIGEST, nullable=False),
@@ -111,17 +135,22 @@ model_versions = sa.Table(
     Column("figures", sa.JSON, nullable=False),
     Column("registered_at", UtcDateTime, nullable=False),
     sa.UniqueConstraint("line", "version"),
+    sa.CheckConstraint(
+        "state IN ('candidate', 'refused', 'awaiting', 'declined', 'expired', 'promoted', 'superseded', 'rolled_back')",
+        name="model_state",
+    ),
+    _partial("one_champion", "line", where="state = 'promoted'", unique=True),
 )
 
 snapshots = sa.Table(
     "snapshots",
     metadata,
     Column("model_version", NAME, ForeignKey(model_versions.c.model_version), primary_key=True),
-    Column("batch_key", KEY, primary_key=True),
+    Column("delivery_key", KEY, primary_key=True),
     Column("name", NAME, primary_key=True),
     Column("part", sa.String(16), nullable=False),  # train, validation, calibration
     sa.CheckConstraint("part IN ('train', 'validation', 'calibration')", name="snapshot_part"),
-    sa.ForeignKeyConstraint(["batch_key", "name"], [images.c.batch_key, images.c.name]),
+    sa.ForeignKeyConstraint(["delivery_key", "name"], [images.c.delivery_key, images.c.name]),
 )
 
 thresholds = sa.Table(
@@ -139,62 +168,64 @@ thresholds = sa.Table(
     Column("author", NAME, nullable=False, server_default=""),
     Column("note", sa.Text, nullable=False, server_default=""),
     sa.CheckConstraint(f"value >= 0 AND value <= {MAX_FINITE}", name="threshold_is_finite"),
+    sa.Index("thresholds_by_version", "model_version", "threshold_id"),
 )
 
-scores = sa.Table(
-    "scores",
+judgements = sa.Table(
+    "judgements",
     metadata,
-    Column("batch_key", KEY, ForeignKey(batches.c.batch_key), primary_key=True),
-    Column("image_id", DIGEST, primary_key=True),
+    Column("delivery_key", KEY, primary_key=True),
+    Column("name", NAME, primary_key=True),
     Column("model_version", NAME, ForeignKey(model_versions.c.model_version), primary_key=True),
-    Column("name", NAME, nullable=False),
-    Column("score", sa.Float, nullable=False),
-    Column("p_value", sa.Float, nullable=False),
-    Column("threshold_id", sa.Integer, ForeignKey(thresholds.c.threshold_id), nullable=False),  # its map's unit
-    Column("is_anomalous", sa.Boolean, nullable=False),  # by the threshold in force
+    Column("image_id", DIGEST, nullable=False),
+    Column("outcome", sa.String(8), nullable=False),  # scored, failed
+    Column("reason", sa.String(32), nullable=False, default=""),  # why it failed
+    Column("detail", sa.Text, nullable=False, default=""),
+    Column("score", sa.Float),  # held against the threshold in force when somebody looks
+    Column("p_value", sa.Float),
     Column("regions", sa.JSON, nullable=False),  # boxes, areas and peaks in delivered pixels
-    Column("map_uri", sa.Text, nullable=False),
-    Column("run_id", NAME, nullable=False),  # MLflow run that trained the model
+    Column("map_uri", sa.Text, nullable=False, default=""),
+    Column("map_unit", sa.Float),  # the score that 1.0 in the map stands for
+    Column("latent", sa.LargeBinary),  # narrow middle of the autoencoder, little-endian float16
+    Column("is_current", sa.Boolean, nullable=False),  # how the image was judged last, in the delivery in force
     Column("dag_run_id", NAME, nullable=False, default=""),
-    Column("scored_at", UtcDateTime, nullable=False),
-    Column("code", sa.LargeBinary),  # narrow middle of the autoencoder, little-endian float16
+    Column("judged_at", UtcDateTime, nullable=False),
+    sa.ForeignKeyConstraint(["delivery_key", "name"], [images.c.delivery_key, images.c.name]),
+    sa.CheckConstraint("outcome IN ('scored', 'failed')", name="judgement_outcome"),
+    sa.CheckConstraint("(outcome = 'failed') = (reason <> '')", name="reason_iff_failed"),
+    sa.CheckConstraint(
+        "(outcome = 'scored') = (score IS NOT NULL AND p_value IS NOT NULL AND map_unit IS NOT NULL)",
+        name="scored_has_a_score",
+    ),
     sa.CheckConstraint(f"score >= 0 AND score <= {MAX_FINITE}", name="score_is_finite"),
     sa.CheckConstraint("p_value > 0 AND p_value <= 1", name="p_value_in_range"),
-    sa.Index("scores_by_image", "image_id"),
-    # what people ask for is a few in a hundred
-    sa.Index(
-        "flagged_scores",
-        "batch_key",
-        "score",
-        sqlite_where=sa.text("is_anomalous"),
-        postgresql_where=sa.text("is_anomalous"),
-    ),
+    sa.CheckConstraint(f"map_unit > 0 AND map_unit <= {MAX_FINITE}", name="map_unit_is_finite"),
+    sa.Index("judgements_by_image", "image_id"),
+    # a night's counts, and the flagged images of a night or batch
+    _partial("current_judgements", "delivery_key", "model_version", "score", where="is_current"),
+    # the worst images of a model version, and those nearest to its threshold
+    _partial("current_scores", "model_version", "score", where="is_current"),
+    _partial("failed_judgements", "model_version", "delivery_key", where="is_current AND outcome = 'failed'"),
 )
 
-champions = sa.Table(
-    "champions",
+ledger = sa.Table(
+    "ledger",
     metadata,
-    Column("line", NAME, primary_key=True),
-    Column("model_version", NAME, ForeignKey(model_versions.c.model_version), nullable=False),
-    Column("threshold_id", sa.Integer, ForeignKey(thresholds.c.threshold_id), nullable=False),
-)
-
-promotions = sa.Table(
-    "promotions",
-    metadata,
-    Column("promotion_id", sa.Integer, primary_key=True, autoincrement=True),
+    Column("entry_id", sa.Integer, primary_key=True, autoincrement=True),
     Column("line", NAME, nullable=False),
+    Column("event", sa.String(16), nullable=False),  # Event
     Column("from_version", NAME, nullable=False, default=""),
     Column("to_version", NAME, ForeignKey(model_versions.c.model_version), nullable=False),
-    Column("reasons", sa.JSON, nullable=False),
-    Column("author", NAME, nullable=False),
-    Column("decided_at", UtcDateTime, nullable=False),
-    Column("event", sa.String(16), nullable=False, server_default="promotion"),  # Event
     Column("from_threshold_id", sa.Integer),
     Column("to_threshold_id", sa.Integer),
-    Column("figures", sa.JSON, nullable=False, server_default="{}"),
-    Column("note", sa.Text, nullable=False, server_default=""),
-    Column("dag_run_id", NAME, nullable=False, server_default=""),
+    Column("decision_id", sa.Integer),  # the entry of the gate's decision that a person has answered
+    Column("reasons", sa.JSON, nullable=False),
+    Column("figures", sa.JSON, nullable=False),
+    Column("author", NAME, nullable=False),
+    Column("note", sa.Text, nullable=False, default=""),
+    Column("dag_run_id", NAME, nullable=False, default=""),
+    Column("decided_at", UtcDateTime, nullable=False),
+    sa.Index("ledger_by_line", "line", "entry_id"),
 )
 
 verdicts = sa.Table(
@@ -249,46 +280,5 @@ alerts = sa.Table(
     Column("raised_at", UtcDateTime, nullable=False),
     Column("delivered_at", UtcDateTime),
     Column("num_attempts", sa.Integer, nullable=False, default=0),
+    _partial("waiting_alerts", "raised_at", where="delivered_at IS NULL"),
 )
-
-VIEWS = {
-    # flagged images, with the latest verdict; is_latest is 0 where a later scoring replaced this one
-    "anomalies": """
-        SELECT batches.line, batches.batch_id, batches.night, scores.name, scores.image_id, scores.score,
-               scores.p_value,
-               (SELECT value FROM thresholds WHERE thresholds.model_version = scores.model_version
-                ORDER BY threshold_id DESC LIMIT 1) AS threshold,
-               scores.model_version,
-               COALESCE((SELECT verdict FROM verdicts WHERE verdicts.image_id = scores.image_id
-                         ORDER BY verdict_id DESC LIMIT 1), '') AS verdict,
-               CASE WHEN EXISTS (SELECT 1 FROM scores AS later WHERE later.batch_key = scores.batch_key
-                                 AND later.image_id = scores.image_id AND later.scored_at > scores.scored_at)
-                    THEN 0 ELSE 1 END AS is_latest,
-               scores.regions, scores.map_uri, scores.run_id, scores.dag_run_id, scores.scored_at
-        FROM scores
-        JOIN batches ON batches.batch_key = scores.batch_key
-        WHERE scores.is_anomalous
-    """,
-    # what a line's nights looked like, one row per line and night
-    "daily_rates": """
-        SELECT batches.line, batches.night, COUNT(*) AS num_images,
-               SUM(CASE WHEN images.status = 'quarantined' AND releases.name IS NULL THEN 1 ELSE 0 END)
-                   AS num_quarantined,
-               SUM(CASE WHEN images.status = 'failed' THEN 1 ELSE 0 END) AS num_failed,
-               SUM(CASE WHEN latest.is_anomalous IS NULL THEN 0 ELSE 1 END) AS num_scored,
-               SUM(CASE WHEN latest.is_anomalous THEN 1 ELSE 0 END) AS num_flagged,
-               SUM(CASE WHEN latest.is_anomalous AND
-                   (SELECT verdict FROM verdicts WHERE verdicts.image_id = images.image_id
-                    ORDER BY verdict_id DESC LIMIT 1) = 'defect' THEN 1 ELSE 0 END) AS num_confirmed,
-               SUM(CASE WHEN latest.is_anomalous AND
-                   (SELECT verdict FROM verdicts WHERE verdicts.image_id = images.image_id
-                    ORDER BY verdict_id DESC LIMIT 1) = 'normal' THEN 1 ELSE 0 END) AS num_false_alarms
-        FROM images
-        JOIN batches ON batches.batch_key = images.batch_key
-        LEFT JOIN releases ON releases.batch_key = images.batch_key AND releases.name = images.name
-        LEFT JOIN scores AS latest ON latest.batch_key = images.batch_key AND latest.name = images.name
-             AND NOT EXISTS (SELECT 1 FROM scores AS later WHERE later.batch_key = latest.batch_key
-                             AND later.image_id = latest.image_id AND later.scored_at > latest.scored_at)
-        GROUP BY batches.line, batches.night
-    """,
-}

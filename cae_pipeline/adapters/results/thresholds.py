@@ -1,23 +1,44 @@
-"""Thresholds: versioned rows that past scores are judged by again, without being worked out again."""
+"""Thresholds: versioned rows; the newest of a model version is the one its scores are held against."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from cae_pipeline.adapters.results.database import reading
-from cae_pipeline.adapters.results.ledger import Event, Stamp, write_event
-from cae_pipeline.adapters.results.models import ModelVersion, find_version
-from cae_pipeline.adapters.results.schema import champions, images, model_versions, scores, thresholds
+from cae_pipeline.adapters.results import ledger
+from cae_pipeline.adapters.results.ledger import Change
+from cae_pipeline.adapters.results.model_versions import ModelVersion, find_version
+from cae_pipeline.adapters.results.schema import images, judgements, model_versions, thresholds
+from cae_pipeline.domain.outcome import Region
+from cae_pipeline.domain.promotion import Event
+from cae_pipeline.domain.stamp import Stamp
 from cae_pipeline.statistics.conformal import Threshold
 
 
 @dataclass(frozen=True)
+class ThresholdRow:
+    """One threshold of a model version, what it rests on, and who put it in force."""
+
+    threshold_id: int
+    model_version: str
+    value: float
+    target_false_alarm_rate: float
+    rank: int
+    num_normal: int
+    created_at: datetime
+    method: str
+    num_defective: int
+    author: str
+    note: str
+
+
+@dataclass(frozen=True)
 class ThresholdChange:
-    """What a new threshold changed."""
+    """What a new threshold changed; the numbers count each image as it was judged last."""
 
     model_version: str
     threshold_id: int
@@ -27,100 +48,117 @@ class ThresholdChange:
     num_no_longer_flagged: int
 
 
-def change_threshold(
-    engine: sa.Engine, version: ModelVersion, threshold: Threshold, stamp: Stamp, *, figures: dict[str, Any]
-) -> ThresholdChange:
-    """Put a threshold in force and judge all scores of the model version by it again, in one transaction."""
-    of_version = scores.c.model_version == version.model_version
-    # two plain comparisons: what stays as it is is not written
-    rises = of_version & ~scores.c.is_anomalous & (scores.c.score > threshold.value)
-    falls = of_version & scores.c.is_anomalous & (scores.c.score <= threshold.value)
-    with engine.begin() as connection:
-        lock_version(connection, version.model_version, for_change=True)
-        row = {
-            "model_version": version.model_version,
-            "created_at": stamp.at,
-            "author": stamp.author,
-            "note": stamp.note,
-            **asdict(threshold),
-        }
-        new = sa.insert(thresholds).values(**row).returning(thresholds.c.threshold_id)
-        threshold_id = connection.execute(new).scalar_one()
-        flagged = connection.execute(sa.update(scores).where(rises).values(is_anomalous=True)).rowcount
-        cleared = connection.execute(sa.update(scores).where(falls).values(is_anomalous=False)).rowcount
-        connection.execute(
-            sa.update(champions)
-            .where(champions.c.model_version == version.model_version)
-            .values(threshold_id=threshold_id)
-        )
-        after = ModelVersion(**{**vars(version), "threshold_id": threshold_id, "threshold": threshold.value})
-        counts = {"num_newly_flagged": flagged, "num_no_longer_flagged": cleared}
-        said = {**asdict(threshold), "before": version.threshold, **figures, **counts}
-        write_event(connection, Event.THRESHOLD, (version, after), stamp, figures=said)
-    return ThresholdChange(version.model_version, threshold_id, version.threshold, threshold.value, flagged, cleared)
+@dataclass(frozen=True)
+class FlaggedMap:
+    """The map of an image that came to be flagged by a change of threshold.
 
-
-def lock_version(connection: sa.Connection, model_version: str, *, for_change: bool = False) -> None:
-    """Keep the threshold in force from changing until the transaction ends.
-
-    SQLite's writers stand in a queue anyhow; PostgreSQL's lock the row of the version.
+    Attributes:
+        key: `(delivery_key, name)` of the image.
+        score: Of the image.
+        map_uri: File of its map, relative to the workspace.
+        map_unit: The score that 1.0 in the file stands for.
+        delivered_px: Rows and columns of the image as delivered.
     """
-    row = sa.select(model_versions.c.model_version).where(model_versions.c.model_version == model_version)
-    connection.execute(row.with_for_update(read=not for_change))
+
+    key: tuple[str, str]
+    score: float
+    map_uri: str
+    map_unit: float
+    delivered_px: tuple[int, int]
 
 
-def in_force(model_version: sa.ColumnElement[str]) -> sa.ScalarSelect[float]:
-    """The newest threshold of a model version, which is the one that counts."""
-    rows = thresholds.alias()
-    newest = sa.select(rows.c.value).where(rows.c.model_version == model_version).order_by(rows.c.threshold_id.desc())
-    return newest.limit(1).scalar_subquery()
+def change_threshold(
+    connection: sa.Connection, version: ModelVersion, threshold: Threshold, stamp: Stamp, *, figures: Mapping[str, Any]
+) -> ThresholdChange:
+    """Put a threshold in force, and say how many images are flagged by it that were not, and the other way round.
+
+    No score is written: each is held against the threshold in force whenever somebody looks.
+    """
+    named = model_versions.c.model_version == version.model_version
+    connection.execute(sa.select(model_versions.c.model_version).where(named).with_for_update())
+    version = find_version(connection, version.model_version)
+    signed = {"created_at": stamp.at, "author": stamp.author, "note": stamp.note}
+    new = sa.insert(thresholds).values(model_version=version.model_version, **signed, **asdict(threshold))
+    threshold_id: int = connection.execute(new.returning(thresholds.c.threshold_id)).scalar_one()
+    counts = {
+        "num_newly_flagged": _count_between(connection, version, threshold.value, version.threshold),
+        "num_no_longer_flagged": _count_between(connection, version, version.threshold, threshold.value),
+    }
+    after = replace(version, threshold_id=threshold_id, threshold=threshold.value)
+    told = {**asdict(threshold), "before": version.threshold, **figures, **counts}
+    ledger.write_event(connection, Event.THRESHOLD, Change(version, after), stamp, figures=told)
+    return ThresholdChange(version.model_version, threshold_id, version.threshold, threshold.value, **counts)
 
 
-def threshold_history(engine: sa.Engine, model_version: str) -> list[dict[str, Any]]:
+def threshold_history(connection: sa.Connection, model_version: str) -> list[ThresholdRow]:
     """All thresholds of a model version, oldest first.
 
     Raises:
         NotFoundError: If there is no such model version.
     """
-    find_version(engine, model_version)
+    find_version(connection, model_version)
     query = sa.select(thresholds).where(thresholds.c.model_version == model_version).order_by(thresholds.c.threshold_id)
-    with reading(engine) as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
+    return [ThresholdRow(**row) for row in connection.execute(query).mappings()]
 
 
-def flagged_without_regions(engine: sa.Engine, version: ModelVersion) -> list[sa.RowMapping]:
-    """Flagged scores that were not flagged when they were scored, with the threshold their map was drawn for."""
-    query = (
-        sa.select(
-            scores.c.batch_key,
-            scores.c.image_id,
-            scores.c.map_uri,
-            thresholds.c.value.label("unit"),
-            images.c.height_px,
-            images.c.width_px,
+def maps_without_regions(
+    connection: sa.Connection, version: ModelVersion, *, below: float, limit: int
+) -> Iterator[list[FlaggedMap]]:
+    """Flagged images whose regions nobody has looked for, since they were not flagged when they were scored.
+
+    Args:
+        connection: To the results database.
+        version: With the threshold in force.
+        below: The threshold before: what scored above it has its regions.
+        limit: Images at once.
+
+    Yields:
+        So many of them at once, by falling score.
+    """
+    score, highest = judgements.c.score, below
+    after: tuple[float, str, str] | None = None
+    while highest > version.threshold:
+        of_image = (images.c.delivery_key == judgements.c.delivery_key) & (images.c.name == judgements.c.name)
+        query = (
+            sa.select(judgements, images.c.height_px, images.c.width_px)
+            .join(images, of_image)
+            .where(judgements.c.model_version == version.model_version, judgements.c.is_current)
+            .where(score > version.threshold, score <= highest)
+            .order_by(score.desc(), judgements.c.delivery_key, judgements.c.name)
+            .limit(limit)
         )
-        .join(thresholds, thresholds.c.threshold_id == scores.c.threshold_id)
-        .join(images, (images.c.batch_key == scores.c.batch_key) & (images.c.name == scores.c.name))
-        .where(scores.c.model_version == version.model_version, scores.c.is_anomalous)
-        .where(scores.c.score <= thresholds.c.value)
-    )
-    with reading(engine) as connection:
-        rows = connection.execute(query.add_columns(scores.c.regions)).mappings()
-        return [row for row in rows if not row["regions"]]
+        if after is not None:
+            place = sa.tuple_(judgements.c.delivery_key, judgements.c.name)
+            query = query.where((score < after[0]) | ((score == after[0]) & (place > sa.tuple_(*after[1:]))))
+        rows = connection.execute(query).mappings().all()
+        if not rows:
+            return
+        after = (rows[-1]["score"], rows[-1]["delivery_key"], rows[-1]["name"])
+        highest = rows[-1]["score"]
+        yield [_flagged_map(row) for row in rows if not row["regions"]]
 
 
 def record_regions(
-    engine: sa.Engine, model_version: str, found: Sequence[tuple[sa.RowMapping, list[dict[str, Any]]]]
+    connection: sa.Connection, model_version: str, found: Sequence[tuple[FlaggedMap, Sequence[Region]]]
 ) -> None:
     """Write the regions of images that came to be flagged by a change of threshold."""
-    with engine.begin() as connection:
-        for row, regions in found:
-            connection.execute(
-                sa.update(scores)
-                .where(
-                    scores.c.batch_key == row["batch_key"],
-                    scores.c.image_id == row["image_id"],
-                    scores.c.model_version == model_version,
-                )
-                .values(regions=regions)
-            )
+    for flagged, regions in found:
+        delivery_key, name = flagged.key
+        connection.execute(
+            sa.update(judgements)
+            .where(judgements.c.delivery_key == delivery_key, judgements.c.name == name)
+            .where(judgements.c.model_version == model_version)
+            .values(regions=[asdict(region) for region in regions])
+        )
+
+
+def _count_between(connection: sa.Connection, version: ModelVersion, low: float, high: float) -> int:
+    """How many images as judged last score above one value and not above another."""
+    of_version = (judgements.c.model_version == version.model_version) & judgements.c.is_current
+    query = sa.select(sa.func.count()).where(of_version, judgements.c.score > low, judgements.c.score <= high)
+    return (connection.scalar(query) or 0) if low < high else 0
+
+
+def _flagged_map(row: sa.RowMapping) -> FlaggedMap:
+    size = (row["height_px"], row["width_px"])
+    return FlaggedMap((row["delivery_key"], row["name"]), row["score"], row["map_uri"], row["map_unit"], size)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import structlog
 
 from cae_pipeline.adapters import storage, tracking
-from cae_pipeline.adapters.results import ledger, models
-from cae_pipeline.adapters.results.ledger import Event
-from cae_pipeline.adapters.results.models import ModelVersion
+from cae_pipeline.adapters.results import ledger, model_versions
+from cae_pipeline.adapters.results.ledger import Change
+from cae_pipeline.adapters.results.model_versions import ModelVersion
 from cae_pipeline.domain.line import Line
-from cae_pipeline.domain.promotion import Decision, decide
+from cae_pipeline.domain.promotion import Decision, Event, decide
 from cae_pipeline.errors import CaeError
 from cae_pipeline.reporting import night as report
-from cae_pipeline.steps.life.gate import challenger_figures, champion_figures, set_exam
+from cae_pipeline.steps.life.gate import challenger_figures, champion_figures, collect_evaluation_set
 from cae_pipeline.steps.night.load import load_model
 from cae_pipeline.steps.services import Services
 
@@ -30,23 +29,27 @@ def promote_challenger(line: Line, model_version: str, services: Services) -> De
         ArtefactError: If its files are not those that were registered.
         ConcurrentChangeError: If somebody else promoted in between.
     """
-    challenger = models.find_version(services.engine, model_version)
-    champion = ledger.champion_or_none(services.engine, line.name)
+    with services.read() as connection:
+        challenger = model_versions.find_version(connection, model_version)
+        champion = model_versions.champion_or_none(connection, line.name)
     if champion is not None and champion.model_version == challenger.model_version:
         return Decision(True, ("ok: it is the champion already",))
     scorer = load_model(challenger, services)
-    exam = set_exam(line, challenger, champion, scorer, services)
+    evaluation = collect_evaluation_set(line, challenger, champion, scorer, services)
     decision = decide(
-        challenger_figures(scorer, challenger, exam, services),
-        champion_figures(champion, scorer, exam, services) if champion else None,
+        challenger_figures(scorer, challenger, evaluation, services),
+        champion_figures(champion, scorer, evaluation, services) if champion else None,
         line.gate,
         target_false_alarm_rate=line.target_false_alarm_rate,
     )
-    ledger.record_decision(services.engine, challenger, champion, decision, services.stamp())
+    change = Change(champion, challenger)
+    with services.write() as work:
+        ledger.record_decision(work.connection, change, decision, services.stamp())
+        work.commit()
     word = "refused"
     if decision.promote:
         word = "awaits approval" if decision.awaits_approval else "promoted"
-    _publish(challenger, champion, decision, word, services)
+    _publish(change, decision, word, services)
     log.info(
         "gate_decided",
         decision=word,
@@ -65,23 +68,27 @@ def approve_challenger(line: Line, model_version: str, services: Services, *, no
         CaeError: If the gate has not let it through, or has decided about another one since.
         ConcurrentChangeError: If somebody else promoted in between.
     """
-    challenger = models.find_version(services.engine, model_version)
-    waiting = ledger.last_event(services.engine, line.name, Event.AWAITS_APPROVAL)
-    champion = ledger.champion_or_none(services.engine, line.name)
-    if waiting is None or waiting["to_version"] != model_version:
-        raise CaeError(
-            f"model version {model_version!r} does not wait for approval on line {line.name!r}; the gate must have let "
-            f"it through, and no other one after it. Ask the gate with `cae promote {line.name} {model_version}`."
-        )
-    decided_against = waiting["from_version"]
-    if decided_against != (champion.model_version if champion else ""):
-        raise CaeError(
-            f"the gate held {model_version!r} against {decided_against or 'nobody'}, but line {line.name!r} is served "
-            f"by another champion now. Ask the gate again with `cae promote {line.name} {model_version}`."
-        )
-    decision = Decision(True, ("ok: approved by a person", *waiting["reasons"]), waiting["figures"])
-    ledger.record_decision(services.engine, challenger, champion, decision, services.stamp(note))
-    _publish(challenger, champion, decision, "promoted", services)
+    with services.write() as work:
+        challenger = model_versions.find_version(work.connection, model_version)
+        waiting = ledger.last_event(work.connection, line.name, Event.AWAITS_APPROVAL)
+        champion = model_versions.champion_or_none(work.connection, line.name)
+        if waiting is None or waiting.to_version != model_version:
+            raise CaeError(
+                f"model version {model_version!r} does not wait for approval on line {line.name!r}; the gate must have "
+                f"let it through, and no other one after it. Ask the gate with `cae promote {line.name} "
+                f"{model_version}`."
+            )
+        if waiting.from_version != (champion.model_version if champion else ""):
+            raise CaeError(
+                f"the gate held {model_version!r} against {waiting.from_version or 'nobody'}, but line {line.name!r} "
+                f"is served by another champion now. Ask the gate again with `cae promote {line.name} {model_version}`."
+            )
+        decision = Decision(True, ("ok: approved by a person", *waiting.reasons), waiting.figures)
+        change = Change(champion, challenger)
+        stamp = services.stamp(note)
+        ledger.record_decision(work.connection, change, decision, stamp, decision_id=waiting.entry_id)
+        work.commit()
+    _publish(change, decision, "promoted", services)
     log.info("challenger_approved", line=line.name, model_version=model_version, note=note)
     return challenger
 
@@ -89,8 +96,13 @@ def approve_challenger(line: Line, model_version: str, services: Services, *, no
 def roll_back(line: Line, services: Services, *, to: str | None = None, note: str = "") -> ModelVersion:
     """Let a former champion serve again; scores that others have written stay.
 
+    Images that the champion has failed on wait for the former one.
+
     Args:
+        line: The product line.
+        services: The outside world.
         to: A model version; None is the one that served before.
+        note: Why.
 
     Raises:
         NoChampionError: If the line has no champion.
@@ -98,14 +110,18 @@ def roll_back(line: Line, services: Services, *, to: str | None = None, note: st
         ArtefactError: If the files of the former champion cannot be used.
         ConcurrentChangeError: If somebody else promoted in between.
     """
-    champion = ledger.champion_of(services.engine, line.name)
-    former = models.find_version(services.engine, to) if to else ledger.former_champion(services.engine, champion)
+    with services.read() as connection:
+        champion = ledger.champion_of(connection, line.name)
+        former = model_versions.find_version(connection, to) if to else ledger.former_champion(connection, champion)
     if former.line != line.name:
         raise CaeError(f"model version {former.model_version!r} is of line {former.line!r}, expected {line.name!r}")
     if former.model_version == champion.model_version:
         raise CaeError(f"{former.model_version!r} serves line {line.name!r} already; name another one with --to")
     load_model(former, services)  # before anything is changed: a model that cannot be loaded cannot serve
-    ledger.record_rollback(services.engine, champion, former, services.stamp(note))
+    with services.write() as work:
+        # the swap checks that both are still what they were when they were read
+        ledger.record_rollback(work.connection, Change(champion, former), services.stamp(note))
+        work.commit()
     mirror(former, {"decision": "rolled back to"}, services)
     log.info("rolled_back", line=line.name, model_version=former.model_version, instead_of=champion.model_version)
     return former
@@ -113,7 +129,7 @@ def roll_back(line: Line, services: Services, *, to: str | None = None, note: st
 
 def mirror(champion: ModelVersion, tags: Mapping[str, str], services: Services) -> None:
     """Tell MLflow who is champion; if it does not answer, housekeeping will."""
-    name, number = tracking.registered_name(champion.line), int(champion.model_version.rsplit("/", 1)[1])
+    name, number = tracking.registered_name(champion.line), champion.version
     try:
         tracking.set_alias(services.tracking_uri, name, tracking.CHAMPION, number)
         tracking.tag_version(services.tracking_uri, name, number, tags)
@@ -124,7 +140,9 @@ def mirror(champion: ModelVersion, tags: Mapping[str, str], services: Services) 
 def repair_aliases(services: Services) -> list[str]:
     """Point MLflow's aliases to the champions of the table where they point elsewhere; returns the lines repaired."""
     repaired = []
-    for line, model_version in ledger.all_champions(services.engine).items():
+    with services.read() as connection:
+        champions = model_versions.all_champions(connection)
+    for line, model_version in champions.items():
         name, number = tracking.registered_name(line), int(model_version.rsplit("/", 1)[1])
         if tracking.alias_of(services.tracking_uri, name, tracking.CHAMPION) != number:
             tracking.set_alias(services.tracking_uri, name, tracking.CHAMPION, number)
@@ -138,13 +156,12 @@ def decision_page(model_version: str) -> str:
     return f"reports/gate/{model_version.replace('/', '-v')}.html"
 
 
-def _publish(
-    challenger: ModelVersion, champion: ModelVersion | None, decision: Decision, word: str, services: Services
-) -> None:
+def _publish(change: Change, decision: Decision, word: str, services: Services) -> None:
     """Write the decision's page, and tell MLflow what the table says."""
-    page: dict[str, Any] = {
+    challenger = change.after
+    page = {
         "challenger": challenger,
-        "champion": champion,
+        "champion": change.before,
         "decision": decision,
         "word": word,
         "author": services.author,
@@ -154,9 +171,9 @@ def _publish(
     tags = {"decision": word, "reasons": " | ".join(decision.reasons)[:5000]}
     if word == "promoted":
         mirror(challenger, tags, services)
-    name, number = tracking.registered_name(challenger.line), int(challenger.model_version.rsplit("/", 1)[1])
+    name = tracking.registered_name(challenger.line)
     try:
-        tracking.tag_version(services.tracking_uri, name, number, tags)
+        tracking.tag_version(services.tracking_uri, name, challenger.version, tags)
         tracking.tag_run(services.tracking_uri, challenger.run_id, {"decision": word})
         tracking.log_page(services.tracking_uri, challenger.run_id, html, "gate.html")
     except CaeError as error:

@@ -9,8 +9,8 @@ from pathlib import Path
 import structlog
 
 from cae_pipeline.adapters import tracking
-from cae_pipeline.adapters.results import models
-from cae_pipeline.adapters.results.models import ModelVersion
+from cae_pipeline.adapters.results import model_versions
+from cae_pipeline.adapters.results.model_versions import ModelVersion, Registration
 from cae_pipeline.detector.artefact import save_artefact
 from cae_pipeline.detector.scorer import MINIBATCH_SIZE
 from cae_pipeline.detector.sessions import has_openvino, onnx_forward, openvino_forward
@@ -49,26 +49,25 @@ def register_model(
     )
     model_version = f"{tracking.registered_name(line.name)}/{number}"
     run.set_tags({"model_version": model_version})
-    version = models.register(
-        services.engine,
-        {
-            "model_version": model_version,
-            "line": line.name,
-            "version": number,
-            "run_id": run.run_id,
-            "artefact_uri": run.log_scorer(services.model_folder(sha256)),
-            "artefact_sha256": sha256,
-            "snapshot_sha256": snapshot.sha256,
-            "figures": figures,
-            "registered_at": services.clock(),
-        },
-        model.threshold,
-        members=[
-            (snapshot.rows[position]["batch_key"], snapshot.rows[position]["name"], part)
-            for part, positions in asdict(model.split).items()
-            for position in positions
-        ],
+    made = Registration(
+        model_version=model_version,
+        line=line.name,
+        version=number,
+        run_id=run.run_id,
+        artefact_uri=run.log_scorer(services.model_folder(sha256)),
+        artefact_sha256=sha256,
+        snapshot_sha256=snapshot.sha256,
+        figures=figures,
+        registered_at=services.clock(),
     )
+    members = [
+        (*snapshot.images[position].key, part)
+        for part, positions in asdict(model.split).items()
+        for position in positions
+    ]
+    with services.write() as work:
+        version = model_versions.register(work.connection, made, model.threshold, members=members)
+        work.commit()
     tracking.set_alias(services.tracking_uri, tracking.registered_name(line.name), tracking.CHALLENGER, number)
     return version
 

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
 
-from cae_pipeline.adapters.results import ledger, queries, verdicts
+from cae_pipeline.adapters.results import images, ledger, verdicts
+from cae_pipeline.adapters.results.batches import delivery_in_force
+from cae_pipeline.adapters.results.model_versions import ModelVersion
+from cae_pipeline.adapters.results.queries import flagged
+from cae_pipeline.adapters.results.queries.flagged import LatentRow, ScoredRow, times_from
+from cae_pipeline.adapters.results.queries.images import find_image_id
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.verdict import WORDS, Verdict
 from cae_pipeline.errors import ConfigurationError
 from cae_pipeline.statistics.active_learning import newest_kinds
 from cae_pipeline.steps.services import Services
 
-NEW_KIND_SHARE = 3
+NEW_KIND_EVERY = 3
 """Every third image of the queue is of a new kind, the others are the nearest to the threshold."""
+MAX_LATENTS = 2000
+"""Flagged images, of the newest nights, that are compared with each other to find new kinds."""
+
+
+@dataclass(frozen=True)
+class QueuedImage:
+    """An image whose verdict would teach much, and why: near_threshold or new_kind."""
+
+    image: ScoredRow
+    why: str
+
+    def as_row(self) -> dict[str, Any]:
+        """Flatten it for a table or JSON."""
+        near = times_from(self.image.score, self.image.threshold)
+        return {**asdict(self.image), "times_from_threshold": near, "why": self.why}
+
+
+@dataclass(frozen=True)
+class Release:
+    """What was asked to be released from quarantine, and how many were released now."""
+
+    line: str
+    batch_id: str
+    released: int
+    asked: int
 
 
 def say_verdict(image_id: str, word: str, services: Services, *, note: str = "") -> str:
@@ -26,50 +59,84 @@ def say_verdict(image_id: str, word: str, services: Services, *, note: str = "")
     """
     if word not in WORDS:
         raise ConfigurationError(f"the verdict is {word!r}; expected one of {', '.join(WORDS)}")
-    full: str = queries.show_image(services.engine, image_id)["image_id"]
-    said = Verdict(full, word, services.author, services.clock(), note)
-    verdicts.record_verdicts(services.engine, [said])
+    with services.write() as work:
+        full = find_image_id(work.connection, image_id)
+        verdicts.append(work.connection, [Verdict(full, word, services.author, services.clock(), note)])
+        work.commit()
     return full
 
 
-def review_queue(line: Line, services: Services, *, count: int) -> list[dict[str, Any]]:
-    """List the most informative images without a verdict, as the champion judged them.
+def release_images(line: str, batch_id: str, names: Sequence[str], services: Services, *, note: str = "") -> Release:
+    """Let quarantined images of a batch be scored after all; that they were quarantined stays on record.
+
+    Args:
+        line: The product line.
+        batch_id: The batch; its delivery in force is meant.
+        names: Of the images; none means all that can be decoded.
+        services: The outside world.
+        note: Why.
+
+    Raises:
+        NotFoundError: If there is no such batch, or an image is not quarantined in it.
+        CaeError: If an image could never be decoded.
+    """
+    with services.write() as work:
+        delivery = delivery_in_force(work.connection, line, batch_id)
+        chosen = list(names) or images.releasable(work.connection, delivery.delivery_key)
+        count = images.release(work.connection, delivery.delivery_key, chosen, services.stamp(note))
+        work.commit()
+    return Release(line, batch_id, count, len(chosen))
+
+
+def review_queue(line: Line, services: Services, *, count: int) -> list[QueuedImage]:
+    """List the images without a verdict whose verdict would teach most, as the champion judged them.
 
     Two of three are those nearest to the threshold, where a verdict decides most; every third is of a kind that
     nobody has judged yet.
 
-    Returns:
-        Rows with `why`: near_threshold or new_kind.
-
     Raises:
         NoChampionError: If the line has no champion.
     """
-    champion = ledger.champion_of(services.engine, line.name)
-    kinds = _new_kinds(champion.model_version, services, count=count)
-    asked = (services.engine, line.name, champion.model_version)
-    # twice as many: what is nearest may be delivered twice
-    nearest = verdicts.unjudged_scores(*asked, limit=2 * count)
-    by_id = {
-        row["image_id"]: row for row in (*nearest, *verdicts.unjudged_scores(*asked, limit=2 * count, among=kinds))
-    }
-    kinds = [image_id for image_id in kinds if image_id in by_id]
-    queue: dict[str, dict[str, Any]] = {}
-    near = iter(by_id)
-    while len(queue) < min(count, len(by_id)):
-        if kinds and len(queue) % NEW_KIND_SHARE == NEW_KIND_SHARE - 1:
-            image_id, why = kinds.pop(0), "new_kind"
-        else:
-            image_id, why = next(near), "near_threshold"
-        queue.setdefault(image_id, {**by_id[image_id], "why": why})
+    with services.read() as connection:
+        champion = ledger.champion_of(connection, line.name)
+        # twice as many: what is nearest may be delivered twice
+        nearest = _by_picture(flagged.nearest_to_threshold(connection, champion, limit=2 * count))
+        kinds = _by_picture(_new_kinds(connection, champion, count=count))
+    return _interleaved(nearest, kinds, count=count)
+
+
+def _by_picture(rows: Sequence[ScoredRow]) -> list[ScoredRow]:
+    """Keep each picture once, where it stands first."""
+    found: dict[str, ScoredRow] = {}
+    for row in rows:
+        found.setdefault(row.image_id, row)
+    return list(found.values())
+
+
+def _interleaved(nearest: Sequence[ScoredRow], kinds: Sequence[ScoredRow], *, count: int) -> list[QueuedImage]:
+    """Take two of the nearest, then one of a new kind, each picture once; when one list ends, go on with the other."""
+    queue: dict[str, QueuedImage] = {}
+    lists = {"near_threshold": list(nearest), "new_kind": list(kinds)}
+    while len(queue) < count and any(lists.values()):
+        turn = "new_kind" if len(queue) % NEW_KIND_EVERY == NEW_KIND_EVERY - 1 else "near_threshold"
+        why = turn if lists[turn] else ("near_threshold" if turn == "new_kind" else "new_kind")
+        row = lists[why].pop(0)
+        queue.setdefault(row.image_id, QueuedImage(row, why))
     return list(queue.values())
 
 
-def _new_kinds(model_version: str, services: Services, *, count: int) -> list[str]:
-    waiting = verdicts.codes_of(services.engine, model_version, judged=False)
-    known = verdicts.codes_of(services.engine, model_version, judged=True)
+def _new_kinds(connection: sa.Connection, champion: ModelVersion, *, count: int) -> list[ScoredRow]:
+    """Flagged images least like each other and like those that people have judged, by their latents."""
+    waiting = flagged.flagged_latents(connection, champion, limit=MAX_LATENTS)
     if not waiting:
         return []
-    codes, seen = ([np.frombuffer(row["code"], "<f2").astype(np.float32) for row in rows] for rows in (waiting, known))
-    stacked = np.stack(codes)
-    chosen = newest_kinds(stacked, np.stack(seen) if seen else stacked[:0], count=count)
-    return [waiting[position]["image_id"] for position in chosen]
+    reviewed = flagged.reviewed_latents(connection, champion, limit=MAX_LATENTS)
+    latents = _as_array(waiting)
+    seen = _as_array(reviewed) if reviewed else latents[:0]
+    chosen = [waiting[position].image_id for position in newest_kinds(latents, seen, count=count)]
+    rows = {row.image_id: row for row in flagged.scored_images(connection, champion, chosen)}
+    return [rows[image_id] for image_id in chosen if image_id in rows]
+
+
+def _as_array(rows: Sequence[LatentRow]) -> np.ndarray:
+    return np.stack([np.frombuffer(row.latent, "<f2").astype(np.float32) for row in rows])

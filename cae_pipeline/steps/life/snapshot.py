@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,14 +11,14 @@ import numpy as np
 import sqlalchemy as sa
 import structlog
 
-from cae_pipeline.adapters.results import images as image_rows
-from cae_pipeline.adapters.results import pool, verdicts
-from cae_pipeline.adapters.results.models import ModelVersion
+from cae_pipeline.adapters.results import images, model_versions
+from cae_pipeline.adapters.results.model_versions import ModelVersion, SnapshotImage
 from cae_pipeline.detector.tiling import with_tiles
 from cae_pipeline.domain.images import Pixels
 from cae_pipeline.domain.line import AutoencoderSettings, Line
-from cae_pipeline.domain.verdict import Use, use_of
+from cae_pipeline.domain.outcome import AcceptedImage
 from cae_pipeline.errors import ArtefactError, TooFewNormalImagesError
+from cae_pipeline.steps.life import normal
 from cae_pipeline.steps.night.find import is_normal_batch
 from cae_pipeline.steps.night.read import read_images, stack
 from cae_pipeline.steps.night.validate import validate_batch
@@ -33,19 +32,23 @@ class Snapshot:
     """The images one training sees, and the network's knobs with the tiles those images need.
 
     Attributes:
-        settled: Which part the images of the champion's snapshot played, by digest; they keep it in a refresh.
+        images: Where they lie, in their order.
+        pixels: Shape `(n, *model.read_px, c)`, uint8.
+        model: The line's knobs, with the number of tiles settled.
+        sha256: Digest of which pictures they are.
+        parts: Which part the images of the champion's snapshot played, by digest; they keep it in a refresh.
     """
 
-    rows: tuple[sa.RowMapping, ...]
+    images: tuple[AcceptedImage, ...]
     pixels: Pixels
     model: AutoencoderSettings
     sha256: str
-    settled: Mapping[str, str]
+    parts: Mapping[str, str]
 
     @property
     def image_ids(self) -> list[str]:
         """Digests of the images, in their order."""
-        return [row["image_id"] for row in self.rows]
+        return [image.image_id for image in self.images]
 
 
 def take_snapshot(line: Line, services: Services, *, refresh_of: ModelVersion | None = None) -> Snapshot:
@@ -53,115 +56,97 @@ def take_snapshot(line: Line, services: Services, *, refresh_of: ModelVersion | 
 
     A full training sees the images somebody vouches for and false alarms; a refresh sees what the champion was
     trained on, newly accepted images that nobody flagged, and false alarms. Images that a person has judged a
-    defect, or that the golden set needs, teach nothing.
+    defect, or that the golden set needs, are not learnt from.
 
     Args:
+        line: The product line.
+        services: The outside world.
         refresh_of: The champion, for a refresh; None for a full training.
 
     Raises:
         TooFewNormalImagesError: If there is none.
+        StorageError: If the landing zone cannot be read just now.
     """
-    patterns = line.training.normal_batches
     for batch_id in services.landing.batch_ids(line.name):
         if is_normal_batch(line, batch_id):
             validate_batch(line, batch_id, services)
-    rows = _members(line, services, refresh_of)
-    model = _settled(line, rows)
-    read = list(read_images(rows, model, services, doing=f"read {line.name}"))
-    good = [image for image in read if image.pixels is not None]
-    for image in read:
-        if image.pixels is None:
-            log.warning("normal_image_left_out", name=image.row["name"], problem=image.problem)
+    with services.read() as connection:
+        chosen, parts = _members(line, connection, refresh_of)
+    model = _with_tiles(line, chosen)
+    read = list(read_images(chosen, model, services, doing=f"read {line.name}"))
+    good = [one for one in read if one.pixels is not None]
+    for one in read:
+        if one.failure is not None:
+            log.warning("normal_image_left_out", name=one.image.name, problem=one.failure.detail)
     if not good:
+        patterns = " or ".join(line.training.normal_batches)
         raise TooFewNormalImagesError(
             f"training line {line.name!r}",
             received=0,
             needed=1,
             advice=f"Put normal images into {services.landing.folder / line.name}/<batch_id>/ with a batch_id like "
-            f"{' or '.join(patterns)}.",
+            f"{patterns}.",
         )
-    kept = tuple(image.row for image in good)
-    settled = {row["image_id"]: row["part"] for row in kept if "part" in row}
-    return Snapshot(kept, stack(good, model), model, snapshot_digest(kept), settled)
+    kept = tuple(one.image for one in good)
+    return Snapshot(kept, stack(good, model), model, snapshot_digest(kept), parts)
 
 
-def snapshot_digest(rows: Iterable[sa.RowMapping]) -> str:
+def snapshot_digest(members: Iterable[AcceptedImage]) -> str:
     """Digest which pictures there are, by their bytes, and their names."""
-    members = sorted((row["image_id"], row["name"]) for row in rows)
-    return hashlib.sha256(json.dumps(members).encode()).hexdigest()
+    rows = sorted((image.image_id, image.name) for image in members)
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def rebuild_snapshot(version: ModelVersion, services: Services) -> list[sa.RowMapping]:
+def rebuild_snapshot(version: ModelVersion, services: Services) -> list[SnapshotImage]:
     """Find every image a model was trained on in the landing zone, byte for byte.
 
     Returns:
-        A row for each, as in `accepted_images`, with the `part` it played.
+        Each image with the part it played.
 
     Raises:
         ArtefactError: If a file is gone or has other bytes, or the list is not the one that was registered.
     """
-    rows = image_rows.snapshot_images(services.engine, version.model_version)
-    lost = [f"{row['batch_id']}/{row['name']}" for row in rows if not _is_there(row, services)]
+    with services.read() as connection:
+        members = model_versions.snapshot_images(connection, version.model_version)
+    lost = [f"{row.image.batch_id}/{row.image.name}" for row in members if not _is_there(row.image, services)]
     if lost:
         raise ArtefactError(
-            f"{len(lost)} of the {len(rows)} images {version.model_version!r} was trained on are gone or have other "
+            f"{len(lost)} of the {len(members)} images {version.model_version!r} was trained on are gone or have other "
             f"bytes now: {', '.join(lost[:5])}. Restore them to the landing zone."
         )
-    if snapshot_digest(rows) != version.snapshot_sha256:
+    received = snapshot_digest(row.image for row in members)
+    if received != version.snapshot_sha256:
         raise ArtefactError(
-            f"the images listed for {version.model_version!r} have digest {snapshot_digest(rows)[:12]}…, expected "
+            f"the images listed for {version.model_version!r} have digest {received[:12]}…, expected "
             f"{version.snapshot_sha256[:12]}…. Restore the results database from a backup."
         )
-    return rows
+    return members
 
 
-def _is_there(row: sa.RowMapping, services: Services) -> bool:
-    path = services.landing.path(row["line"], row["batch_id"], row["name"])
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == row["image_id"]
+def _is_there(image: AcceptedImage, services: Services) -> bool:
+    path = services.landing.path(image.line, image.batch_id, image.name)
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == image.image_id
 
 
-def _members(line: Line, services: Services, refresh_of: ModelVersion | None) -> list[sa.RowMapping]:
-    engine = services.engine
-    presumed = pool.presumably_normal(engine, line.name, newest_nights=line.retraining.newest_nights)
+def _members(
+    line: Line, connection: sa.Connection, refresh_of: ModelVersion | None
+) -> tuple[list[AcceptedImage], dict[str, str]]:
+    """The images to learn from, each picture once, and the part that is settled for some of them."""
+    parts: dict[str, str] = {}
     if refresh_of is None:
-        vouched = image_rows.normal_images(engine, line.name, line.training.normal_batches)
-        new = [row for row in presumed if row["verdict"] == "normal"]
+        vouched = images.normal_images(connection, line.name, line.training.normal_batches)
+        new = normal.confirmed(connection, line.name)
     else:
-        vouched = image_rows.snapshot_images(engine, refresh_of.model_version)
-        new = newly_accepted(
-            presumed,
-            max_per_batch=line.retraining.max_new_per_batch,
-            review_share=line.retraining.review_share,
-        )
-    said = {row["image_id"]: row["verdict"] for row in verdicts.judged_images(engine, line.name, "defect", "normal")}
-    by_picture = {row["image_id"]: row for row in (*new, *vouched)}
-    usable = [row for key, row in by_picture.items() if key not in said or use_of(key, said[key]) is Use.POOL]
-    return sorted(usable, key=lambda row: (row["batch_id"], row["name"]))
+        before = model_versions.snapshot_images(connection, refresh_of.model_version)
+        vouched, parts = [row.image for row in before], {row.image.image_id: row.part for row in before}
+        new = normal.newly_accepted(connection, line)
+    unusable = normal.not_to_learn_from(connection, line.name)
+    by_picture = {image.image_id: image for image in (*new, *vouched) if image.image_id not in unusable}
+    return sorted(by_picture.values(), key=lambda image: (image.batch_id, image.name)), parts
 
 
-def newly_accepted(rows: Sequence[sa.RowMapping], *, max_per_batch: int, review_share: float) -> list[sa.RowMapping]:
-    """Choose what a refresh learns from, of images that nobody flagged or called a defect.
-
-    Of each batch the share with the lowest p-values is kept back for review, and of the others at most so many are
-    taken, by the lot of their digests: one bad night cannot outvote the rest. False alarms are all taken.
-
-    Args:
-        rows: With `batch_key`, `image_id`, `p_value` and `verdict`.
-    """
-    chosen = [row for row in rows if row["verdict"] == "normal"]
-    by_batch: dict[str, list[sa.RowMapping]] = {}
-    for row in rows:
-        if row["verdict"] != "normal":
-            by_batch.setdefault(row["batch_key"], []).append(row)
-    for members in by_batch.values():
-        usual_first = sorted(members, key=lambda row: (-row["p_value"], row["image_id"]))
-        usual = usual_first[: len(members) - math.ceil(review_share * len(members))]
-        chosen += sorted(usual, key=lambda row: hashlib.sha256(row["image_id"].encode()).digest())[:max_per_batch]
-    return chosen
-
-
-def _settled(line: Line, rows: Sequence[sa.RowMapping]) -> AutoencoderSettings:
-    if not rows:
+def _with_tiles(line: Line, chosen: Sequence[AcceptedImage]) -> AutoencoderSettings:
+    if not chosen:
         return line.model
-    height, width = (int(np.median([row[name] for row in rows])) for name in ("height_px", "width_px"))
-    return with_tiles(line.model, delivered_px=(height, width))
+    sizes = np.median([(image.facts.height_px, image.facts.width_px) for image in chosen], axis=0)
+    return with_tiles(line.model, delivered_px=(int(sizes[0]), int(sizes[1])))

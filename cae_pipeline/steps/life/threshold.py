@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import structlog
 
-from cae_pipeline.adapters.results import ledger, models, thresholds, verdicts
-from cae_pipeline.adapters.results.models import ModelVersion
-from cae_pipeline.adapters.results.thresholds import ThresholdChange
+from cae_pipeline.adapters.results import ledger, model_versions, thresholds, verdicts
+from cae_pipeline.adapters.results.model_versions import ModelVersion
+from cae_pipeline.adapters.results.thresholds import FlaggedMap, ThresholdChange
 from cae_pipeline.detector.fusion import regions
 from cae_pipeline.domain.line import Line
+from cae_pipeline.domain.outcome import Region
 from cae_pipeline.errors import ArtefactError, TooFewVerdictsError
 from cae_pipeline.reporting import pictures
 from cae_pipeline.statistics.conformal import (
@@ -41,7 +41,7 @@ def set_threshold(line: Line, value: float, services: Services, *, note: str = "
         NoChampionError: If the line has no champion.
         ConfigurationError: If it is not a finite number above 0.
     """
-    champion = ledger.champion_of(services.engine, line.name)
+    champion = _champion(line, services)
     threshold = imply_threshold(value, _normal_scores(champion, services), method="given")
     return change(champion, threshold, services, note=note)
 
@@ -53,7 +53,7 @@ def fit_to_rate(line: Line, services: Services, *, rate: float | None = None, no
         NoChampionError: If the line has no champion.
         TooFewNormalImagesError: If the held-out normal images cannot promise that rate; names the lowest they can.
     """
-    champion = ledger.champion_of(services.engine, line.name)
+    champion = _champion(line, services)
     target = rate if rate is not None else line.target_false_alarm_rate
     threshold = fit_threshold(_normal_scores(champion, services), target_false_alarm_rate=target)
     return change(champion, threshold, services, note=note)
@@ -79,9 +79,9 @@ def fit_to_verdicts(
         NoChampionError: If the line has no champion.
         TooFewVerdictsError: If fewer than 10 defects are confirmed that the champion has scored.
     """
-    champion = ledger.champion_of(services.engine, line.name)
-    judged = verdicts.judged_scores(services.engine, champion.model_version)
-    defective = np.array([score for score, verdict in judged if verdict == "defect"])
+    with services.read() as connection:
+        champion = ledger.champion_of(connection, line.name)
+        defective = np.array(verdicts.reviewed_scores(connection, champion.model_version, "defect"))
     if len(defective) < MIN_DEFECTS:
         raise TooFewVerdictsError(line.name, received=len(defective), needed=MIN_DEFECTS)
     normal = _normal_scores(champion, services)
@@ -91,37 +91,51 @@ def fit_to_verdicts(
     else:
         miss, false_alarm = costs
         threshold = fit_to_cost(normal, defective, defect_rate=share, miss_cost=miss, false_alarm_cost=false_alarm)
-    said = {"defect_rate": share, "costs": list(costs or ()), "detected": float((defective > threshold.value).mean())}
-    return change(champion, threshold, services, note=note, figures=said)
+    rests_on = {
+        "defect_rate": share,
+        "costs": list(costs or ()),
+        "detected": float((defective > threshold.value).mean()),
+    }
+    return change(champion, threshold, services, note=note, figures=rests_on)
 
 
 def change(
     version: ModelVersion, threshold: Threshold, services: Services, *, note: str, figures: dict[str, Any] | None = None
 ) -> ThresholdChange:
     """Put a threshold in force, and find the regions of images that it flags anew."""
-    done = thresholds.change_threshold(services.engine, version, threshold, services.stamp(note), figures=figures or {})
-    _find_regions(models.find_version(services.engine, version.model_version), services)
+    with services.write() as work:
+        done = thresholds.change_threshold(
+            work.connection, version, threshold, services.stamp(note), figures=figures or {}
+        )
+        work.commit()
+    _find_regions(done, services)
     log.info("threshold_changed", line=version.line, **asdict(done), method=threshold.method)
     return done
 
 
-def _find_regions(version: ModelVersion, services: Services) -> None:
+def _find_regions(done: ThresholdChange, services: Services) -> None:
     """Read them from the maps; a map that housekeeping has removed leaves its image without."""
-    rows = thresholds.flagged_without_regions(services.engine, version)
-    for start in range(0, len(rows), REGIONS_PER_WRITE):
-        found = [(row, _regions(row, version, services)) for row in rows[start : start + REGIONS_PER_WRITE]]
-        thresholds.record_regions(services.engine, version.model_version, found)
+    with services.read() as connection:
+        version = model_versions.find_version(connection, done.model_version)
+        flagged = thresholds.maps_without_regions(connection, version, below=done.before, limit=REGIONS_PER_WRITE)
+        for maps in flagged:
+            found = [(one, _regions(one, version, services)) for one in maps]
+            with services.write() as work:
+                thresholds.record_regions(work.connection, version.model_version, found)
+                work.commit()
 
 
-def _regions(row: Any, version: ModelVersion, services: Services) -> list[dict[str, Any]]:
+def _regions(flagged: FlaggedMap, version: ModelVersion, services: Services) -> tuple[Region, ...]:
     try:
-        anomaly_map = pictures.decode_map(services.workspace / row["map_uri"]) * row["unit"]
+        anomaly_map = pictures.decode_map(services.workspace / flagged.map_uri) * flagged.map_unit
     except (OSError, ArtefactError):
-        return []
-    places: Sequence[Any] = regions(
-        anomaly_map, threshold=version.threshold, delivered_px=(row["height_px"], row["width_px"])
-    )
-    return [asdict(place) for place in places]
+        return ()
+    return regions(anomaly_map, threshold=version.threshold, delivered_px=flagged.delivered_px)
+
+
+def _champion(line: Line, services: Services) -> ModelVersion:
+    with services.read() as connection:
+        return ledger.champion_of(connection, line.name)
 
 
 def _normal_scores(version: ModelVersion, services: Services) -> Scores:

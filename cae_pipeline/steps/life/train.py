@@ -12,7 +12,7 @@ import structlog
 from cae_pipeline import __version__
 from cae_pipeline.adapters import tracking
 from cae_pipeline.adapters.results import ledger, verdicts
-from cae_pipeline.adapters.results.models import ModelVersion
+from cae_pipeline.adapters.results.model_versions import ModelVersion
 from cae_pipeline.defects.synthesis import with_defects
 from cae_pipeline.detector.convolution import describe
 from cae_pipeline.domain.line import Line
@@ -42,7 +42,7 @@ def train_model(line: Line, services: Services, *, refresh: bool = False, note: 
         TooFewNormalImagesError: If the line has too few normal images.
         NoChampionError: If a refresh has nobody to start from.
     """
-    champion = ledger.champion_of(services.engine, line.name) if refresh else None
+    champion = _champion(line, services) if refresh else None
     snapshot = take_snapshot(line, services, refresh_of=champion)
     line = replace(line, model=snapshot.model)
     initial = load_parts(champion, services) if champion else None
@@ -64,7 +64,7 @@ def train_model(line: Line, services: Services, *, refresh: bool = False, note: 
             next(progress, None)
 
         model = fit_model(
-            snapshot.pixels, snapshot.image_ids, line, on_epoch=on_epoch, initial=initial, settled=snapshot.settled
+            snapshot.pixels, snapshot.image_ids, line, on_epoch=on_epoch, initial=initial, settled=snapshot.parts
         )
         _log_outcome(run, line, snapshot, model)
         _log_histogram(run, line, model, services)
@@ -73,8 +73,13 @@ def train_model(line: Line, services: Services, *, refresh: bool = False, note: 
     return version
 
 
+def _champion(line: Line, services: Services) -> ModelVersion:
+    with services.read() as connection:
+        return ledger.champion_of(connection, line.name)
+
+
 def _log_inputs(run: tracking.TrackingRun, line: Line, snapshot: Snapshot, *, note: str, services: Services) -> None:
-    run.log_parameters({**settings_as_parameters(line), "num_images": len(snapshot.rows)})
+    run.log_parameters({**settings_as_parameters(line), "num_images": len(snapshot.images)})
     run.set_tags(
         {
             "line": line.name,
@@ -85,14 +90,12 @@ def _log_inputs(run: tracking.TrackingRun, line: Line, snapshot: Snapshot, *, no
         }
     )
     run.log_text(_layers(line), "layers.txt")
-    members = pd.DataFrame(
-        [
-            {name: row[name] for name in ("batch_id", "name", "image_id", "brightness", "contrast", "sharpness")}
-            for row in snapshot.rows
-        ]
-    )
+    rows = [
+        {"batch_id": image.batch_id, "name": image.name, "image_id": image.image_id, **asdict(image.facts)}
+        for image in snapshot.images
+    ]
     run.log_dataset(
-        members,
+        pd.DataFrame(rows),
         name=f"normal images of {line.name}",
         sha256=snapshot.sha256,
         source=str(services.landing.folder / line.name),
@@ -102,12 +105,12 @@ def _log_inputs(run: tracking.TrackingRun, line: Line, snapshot: Snapshot, *, no
 def _log_outcome(run: tracking.TrackingRun, line: Line, snapshot: Snapshot, model: FittedModel) -> None:
     run.log_metrics(figures_of(model))
     if model.fit.suspects:
-        suspects = [snapshot.rows[position] for position in model.fit.suspects]
-        run.log_text("".join(f"{row['batch_id']}/{row['name']}\n" for row in suspects), "suspects.txt")
+        suspects = [snapshot.images[position] for position in model.fit.suspects]
+        run.log_text("".join(f"{image.batch_id}/{image.name}\n" for image in suspects), "suspects.txt")
         log.warning(
             "normal_images_suspected",
             line=line.name,
-            names=[row["name"] for row in suspects],
+            names=[image.name for image in suspects],
             advice="they look unlike all others called normal and were not learnt from: look at them",
         )
     held_out = snapshot.pixels[list(model.split.calibration[:NUM_EXAMPLES])]
@@ -125,8 +128,9 @@ def _log_histogram(run: tracking.TrackingRun, line: Line, model: FittedModel, se
     normal = model.scorer.normal_scores
     groups = {"normal, held out": normal, "synthetic defects": model.synthetic_scores}
     title = f"{line.name}: synthetic AUROC {model.synthetic_auroc:.3f}"
-    rows = verdicts.judged_images(services.engine, line.name, "defect")
-    pixels = stack(list(read_images(rows, line.model, services, doing=f"defects of {line.name}")), line.model)
+    with services.read() as connection:
+        defects = [row.image for row in verdicts.reviewed_images(connection, line.name, "defect")]
+    pixels = stack(list(read_images(defects, line.model, services, doing=f"defects of {line.name}")), line.model)
     if len(pixels):
         confirmed = model.scorer.score(pixels).scores
         groups["defects by verdict"] = confirmed

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Any
 
+import sqlalchemy as sa
 import structlog
 
 from cae_pipeline.adapters import webhook
-from cae_pipeline.adapters.results import alerts, queries
-from cae_pipeline.adapters.results.queries import Page
+from cae_pipeline.adapters.results import alerts, batches, drift_reports, ledger
+from cae_pipeline.adapters.results.alerts import AlertRow
+from cae_pipeline.adapters.results.queries import nights
+from cae_pipeline.adapters.results.queries.paging import Page
 from cae_pipeline.domain.alerts import Alert, AlertKind, flag_rate_jump, is_late
+from cae_pipeline.domain.batch import DeliveryStatus
 from cae_pipeline.domain.line import Line
 from cae_pipeline.steps.services import Services
 
@@ -32,12 +35,13 @@ class Alarm:
     """What was raised and told.
 
     Attributes:
-        alerts: Every alert that was still to be delivered.
+        alerts: Every alert that was still to be delivered, as receivers are told it.
         new: Those of them that nobody was told before.
+        num_delivered: How many of them somebody has received now.
     """
 
-    alerts: list[dict[str, Any]]
-    new: list[dict[str, Any]]
+    alerts: list[dict[str, str]]
+    new: list[dict[str, str]]
     num_delivered: int
 
 
@@ -46,70 +50,73 @@ def raise_alerts(night: date, lines: Sequence[Line], services: Services) -> Alar
 
     Without a webhook (CAE_WEBHOOK_URL) alerts count as delivered once they are returned, for Airflow's notifiers.
     """
-    raised = [alert for line in lines for alert in _alerts(line, night, services)]
-    alerts.record_alerts(services.engine, raised, raised_at=services.clock())
-    waiting = alerts.undelivered(services.engine)
+    # looked for without keeping other writers waiting: an alert has the same key whoever finds it
+    with services.read() as connection:
+        raised = [alert for line in lines for alert in _alerts(line, night, services, connection)]
+    with services.write() as work:
+        alerts.record_alerts(work.connection, raised, raised_at=services.clock())
+        waiting = alerts.undelivered(work.connection)
+        work.commit()
     delivered = sum(_deliver(row, services) for row in waiting)
     log.info("alerts_raised", night=str(night), waiting=len(waiting), delivered=delivered)
-    return Alarm([_body(row) for row in waiting], [_body(row) for row in waiting if not row["num_attempts"]], delivered)
+    return Alarm([_body(row) for row in waiting], [_body(row) for row in waiting if not row.num_attempts], delivered)
 
 
-def _alerts(line: Line, night: date, services: Services) -> Iterator[Alert]:
-    engine = services.engine
-    for batch in alerts.rejected_batches(engine, line.name, night):
-        told = f"batch {batch['batch_id']} is rejected: {batch['rejected_for']}"
-        yield Alert(AlertKind.BATCH_REJECTED, line.name, night, batch["batch_key"], told)
-    if drift := _drift(line, night, services):
+def _alerts(line: Line, night: date, services: Services, connection: sa.Connection) -> Iterator[Alert]:
+    of_night = batches.deliveries_of_nights(connection, line.name, (night, night))
+    for delivery in of_night:
+        if delivery.status is DeliveryStatus.REJECTED:
+            told = f"batch {delivery.batch_id} is rejected: {delivery.rejected_for}"
+            yield Alert(AlertKind.BATCH_REJECTED, line.name, night, delivery.delivery_key, told)
+    if drift := _drift(line, night, connection):
         yield drift
-    if jump := _jump(line, night, services):
+    if jump := _jump(line, night, connection):
         yield Alert(AlertKind.FLAG_RATE_JUMP, line.name, night, "", jump)
-    for refusal in alerts.refusals_since(engine, line.name, services.clock() - REFUSALS_OF):
-        reasons = "; ".join(reason for reason in refusal["reasons"] if reason.startswith("REFUSED"))
-        told = f"challenger {refusal['to_version']} is refused: {reasons}"
-        decided = refusal["decided_at"].date()
-        yield Alert(AlertKind.CHALLENGER_REFUSED, line.name, decided, str(refusal["promotion_id"]), told)
-    if line.expected_by and is_late(night, line.expected_by, services.clock()) and not _arrived(line, night, services):
-        told = f"no batch of {night} has arrived by {line.expected_by:%H:%M} UTC"
-        yield Alert(AlertKind.NO_BATCH, line.name, night, "", told)
+    for refusal in ledger.refusals_since(connection, line.name, services.clock() - REFUSALS_OF):
+        reasons = "; ".join(reason for reason in refusal.reasons if reason.startswith("REFUSED"))
+        told = f"challenger {refusal.to_version} is refused: {reasons}"
+        yield Alert(AlertKind.CHALLENGER_REFUSED, line.name, refusal.decided_at.date(), str(refusal.entry_id), told)
+    if line.expected_by and is_late(night, line.expected_by, services.clock()) and not of_night:
+        # a batch counts as soon as its folder is there, validated or not
+        folders = services.landing.batch_ids(line.name)
+        if not any(name.startswith(str(night)) for name in folders):
+            told = f"no batch of {night} has arrived by {line.expected_by:%H:%M} UTC"
+            yield Alert(AlertKind.NO_BATCH, line.name, night, "", told)
 
 
-def _drift(line: Line, night: date, services: Services) -> Alert | None:
+def _drift(line: Line, night: date, connection: sa.Connection) -> Alert | None:
     """What a night's report found, unless it goes on for less than a week: whoever was told need not hear it daily."""
-    found = alerts.last_drift_report(services.engine, line.name, until=night)
-    if not found or found["night"] != night or found["diagnosis"] == "none":
+    found = drift_reports.last_drift_report(connection, line.name, until=night)
+    if not found or found.night != night or found.diagnosis == "none":
         return None
-    told = f"drift: {found['diagnosis']}: {'; '.join(found['reasons'])}"
-    alert = Alert(AlertKind.DRIFT, line.name, night, found["diagnosis"], told)
-    before = alerts.last_drift_report(services.engine, line.name, until=night - timedelta(days=1))
-    goes_on = before is not None and before["diagnosis"] == found["diagnosis"]
+    told = f"drift: {found.diagnosis}: {'; '.join(found.reasons)}"
+    alert = Alert(AlertKind.DRIFT, line.name, night, found.diagnosis, told)
+    before = drift_reports.last_drift_report(connection, line.name, until=night - timedelta(days=1))
+    goes_on = before is not None and before.diagnosis == found.diagnosis
     lately = [replace(alert, night=night - timedelta(days=days)) for days in range(1, REMINDED_AFTER.days)]
-    return None if goes_on and alerts.was_raised(services.engine, *lately) else alert
+    return None if goes_on and alerts.was_raised(connection, *lately) else alert
 
 
-def _jump(line: Line, night: date, services: Services) -> str | None:
-    rates = queries.list_daily_rates(
-        services.engine, line.name, Page("-night", page_size=LOOKED_BACK.days + 1), since=night - LOOKED_BACK
-    )
-    counted = {row["night"]: (row["num_flagged"], row["num_scored"]) for row in rates if row["num_scored"]}
+def _jump(line: Line, night: date, connection: sa.Connection) -> str | None:
+    page = Page("-night", page_size=LOOKED_BACK.days + 1)
+    rates = nights.list_daily_rates(connection, line.name, page, since=night - LOOKED_BACK)
+    counted = {row.night: (row.num_flagged, row.num_scored) for row in rates if row.num_scored}
     before = [counts for when, counts in counted.items() if when < night][:NIGHTS_BEFORE]
     return flag_rate_jump(counted.get(night, (0, 0)), before)
 
 
-def _arrived(line: Line, night: date, services: Services) -> bool:
-    """A batch counts as soon as its folder is there, validated or not."""
-    folders = services.landing.batch_ids(line.name)
-    return any(name.startswith(str(night)) for name in folders) or alerts.has_batch(services.engine, line.name, night)
-
-
-def _deliver(row: dict[str, Any], services: Services) -> bool:
+def _deliver(row: AlertRow, services: Services) -> bool:
     problem = webhook.post(services.webhook_url, _body(row)) if services.webhook_url else None
     if problem:
-        log.warning("alert_not_delivered", kind=row["kind"], line=row["line"], problem=problem)
-    alerts.record_attempt(services.engine, row["alert_key"], delivered_at=None if problem else services.clock())
+        log.warning("alert_not_delivered", kind=row.kind, line=row.line, problem=problem)
+    with services.write() as work:
+        alerts.record_attempt(work.connection, row.alert_key, delivered_at=None if problem else services.clock())
+        work.commit()
     return problem is None
 
 
-def _body(row: dict[str, Any]) -> dict[str, Any]:
-    told = {name: row[name] for name in ("kind", "line", "message", "alert_key")}
+def _body(row: AlertRow) -> dict[str, str]:
     # Slack, Mattermost and Teams show `text`
-    return {**told, "night": str(row["night"]), "text": f"cae-pipeline, line {row['line']}: {row['message']}"}
+    text = f"cae-pipeline, line {row.line}: {row.message}"
+    told = {"kind": row.kind, "line": row.line, "message": row.message, "alert_key": row.alert_key}
+    return {**told, "night": str(row.night), "text": text}

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from fnmatch import fnmatchcase
 
 import structlog
 
 from cae_pipeline.adapters.results import batches
+from cae_pipeline.adapters.results.batches import DeliveryRow
 from cae_pipeline.adapters.storage import batch_night
 from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import BatchNotReadyError
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
+
+CLOSELY_WATCHED = timedelta(days=7)
+"""For so long after its night every file of a finished batch is looked at for changes. Of older ones only the folder,
+the manifest and the marker are: a night must not cost more the longer the history is."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +41,16 @@ def find_batches(line: Line, night: date, services: Services) -> FoundBatches:
     """Look for batches dated up to a night that are not finished, late ones among them.
 
     Batches of normal images train the model and are left alone. A finished batch is only looked
-    at again if something in its folder was written since.
+    at again if something in its folder was written since it was listed.
     """
-    settled = batches.settled_batches(services.engine, line.name)
+    with services.read() as connection:
+        settled = batches.settled_batches(connection, line.name)
     due, finished, waiting = [], 0, []
     for batch_id in services.landing.batch_ids(line.name):
         folder = services.landing.folder / line.name / batch_id
         if is_normal_batch(line, batch_id) or batch_night(batch_id, folder) > night:
             continue
-        if batch_id in settled and services.landing.last_change(line.name, batch_id) <= settled[batch_id]:
+        if batch_id in settled and not _has_changed(settled[batch_id], night, services):
             finished += 1
             continue
         try:
@@ -61,3 +67,9 @@ def find_batches(line: Line, night: date, services: Services) -> FoundBatches:
 def is_normal_batch(line: Line, batch_id: str) -> bool:
     """Tell whether somebody vouches for this batch's images as normal."""
     return any(fnmatchcase(batch_id, pattern) for pattern in line.training.normal_batches)
+
+
+def _has_changed(delivery: DeliveryRow, night: date, services: Services) -> bool:
+    closely = night - delivery.night <= CLOSELY_WATCHED
+    last_change = services.landing.last_change(delivery.line, delivery.batch_id, every_file=closely)
+    return last_change >= delivery.listed_at

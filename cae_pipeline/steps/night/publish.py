@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
+import sqlalchemy as sa
 import structlog
 
 from cae_pipeline.adapters import storage
 from cae_pipeline.adapters.decoding import decode
-from cae_pipeline.adapters.results import queries
-from cae_pipeline.detector.fusion import Region
+from cae_pipeline.adapters.results import drift_reports
+from cae_pipeline.adapters.results.queries import flagged, nights
+from cae_pipeline.adapters.results.queries.flagged import ScoredRow
 from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import ArtefactError, UnreadableImageError
 from cae_pipeline.reporting import night as report
@@ -25,8 +27,6 @@ log = structlog.get_logger()
 
 MAX_FLAGGED_SHOWN = 60
 PICTURE_PX = 320
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,85 +47,73 @@ def report_path(night: date) -> Path:
 
 def publish_night(night: date, lines: Sequence[Line], services: Services) -> NightReport:
     """Write one self-contained HTML file over all lines; making it again replaces it."""
-    rows = queries.night_rows(services.engine, night)
-    nights = [_line_night(line, rows, services) for line in services.progress(lines, total=len(lines), doing="publish")]
+    told = [_line_night(line, night, services) for line in services.progress(lines, total=len(lines), doing="publish")]
     path = services.workspace / report_path(night)
-    html = report.render_night(night, nights, made_at=services.clock())
+    html = report.render_night(night, told, made_at=services.clock())
     storage.write_atomically(path, html.encode())
-    result = NightReport(
-        str(report_path(night)),
-        path,
-        *(sum(one.counts[name] for one in nights) for name in ("images", "quarantined", "flagged")),
-    )
-    log.info(
-        "night_published",
-        night=str(night),
-        report=str(path),
-        images=result.num_images,
-        quarantined=result.num_quarantined,
-        flagged=result.num_flagged,
-    )
-    return result
+    counts = {f"num_{name}": sum(one.counts[name] for one in told) for name in ("images", "quarantined", "flagged")}
+    log.info("night_published", night=str(night), report=str(path), **counts)
+    return NightReport(str(report_path(night)), path, **counts)
 
 
-def _line_night(line: Line, rows: dict[str, list[Row]], services: Services) -> LineNight:
-    own = {kind: [row for row in found if row["line"] == line.name] for kind, found in rows.items()}
-    # rows come in the order of scoring, so the last one of an image is how it was judged last
-    latest = {(row["batch_key"], row["image_id"]): row for row in own["scores"]}
-    flagged = sorted((row for row in latest.values() if row["is_anomalous"]), key=lambda row: -row["score"])
-    quarantined = [row for row in own["images"] if row["status"] != "accepted"]
-    judged = {(row["batch_key"], row["name"]) for row in latest.values()}
-    last = own["scores"][-1] if own["scores"] else None
-    delivered = {(row["batch_key"], row["name"]): row for row in own["images"]}
-    return LineNight(
-        line=line.name,
-        description=line.description,
-        batches=own["batches"],
-        counts={
-            "images": len(own["images"]),
-            "quarantined": sum(
-                row["status"] == "quarantined" and (row["batch_key"], row["name"]) not in judged for row in quarantined
-            ),
-            "failed": sum(row["status"] == "failed" for row in quarantined),
-            "scored": len(latest),
-            "flagged": len(flagged),
-            "waiting": sum(
-                row["status"] == "accepted" and (row["batch_key"], row["name"]) not in judged for row in own["images"]
-            ),
-        },
-        quarantined=sorted(quarantined, key=lambda row: (row["reason"], row["batch_id"], row["name"])),
-        flagged=[
-            _flagged(row, delivered[(row["batch_key"], row["name"])], services) for row in flagged[:MAX_FLAGGED_SHOWN]
-        ],
-        num_flagged=len(flagged),
-        model_version=last["model_version"] if last else "",
-        threshold=last["threshold"] if last else None,
-        target_false_alarm_rate=line.target_false_alarm_rate,
-        histogram=report.histogram_of([row["score"] for row in latest.values()], last["threshold"]) if last else None,
-        diagnosis=own["drift"][-1] if own["drift"] else None,
-    )
+def _line_night(line: Line, night: date, services: Services) -> LineNight:
+    """Everything the report says of one line."""
+    with services.read() as connection:
+        counts = nights.rates_of_night(connection, line.name, night)
+        scores = flagged.scores_of_night(connection, line.name, night)
+        shown = flagged.flagged_of_night(connection, line.name, night, limit=MAX_FLAGGED_SHOWN)
+        return LineNight(
+            line=line.name,
+            description=line.description,
+            batches=nights.batches_of_night(connection, line.name, night),
+            counts={**_counts(counts), "waiting": counts.num_waiting},
+            quarantined=nights.unscored_of_night(connection, line.name, night),
+            flagged=[_flagged_image(row, services) for row in shown],
+            num_flagged=counts.num_flagged,
+            model_version=scores.model_version if scores else "",
+            threshold=scores.threshold if scores else None,
+            target_false_alarm_rate=line.target_false_alarm_rate,
+            histogram=report.histogram_of(scores.scores, scores.threshold) if scores else None,
+            diagnosis=_diagnosis(connection, line, night),
+        )
 
 
-def _flagged(row: Row, image: Row, services: Services) -> FlaggedImage:
-    picture = map_picture = ""
-    try:
-        path = services.landing.path(row["line"], row["batch_id"], image["name"])
-        pixels, _ = decode(path.read_bytes(), services.limits)
-        # a map is in units of the threshold it was scored with; another one may be in force by now
-        multiples = pictures.decode_map(services.workspace / row["map_uri"]) * (row["map_unit"] / row["threshold"])
-        places = [Region(**region) for region in row["regions"]]
-        picture = pictures.data_uri(pixels, max_px=PICTURE_PX)
-        map_picture = pictures.data_uri(pictures.framed(pictures.overlay(pixels, multiples), places), max_px=PICTURE_PX)
-    except (OSError, UnreadableImageError, ArtefactError) as error:
-        # the row is the truth; a report without a picture is better than no report
-        log.warning("picture_left_out", name=image["name"], problem=str(error))
+def _counts(rates: nights.RateRow) -> dict[str, int]:
+    names = ("images", "quarantined", "failed", "scored", "flagged")
+    return {name: getattr(rates, f"num_{name}") for name in names}
+
+
+def _diagnosis(connection: sa.Connection, line: Line, night: date) -> dict[str, object] | None:
+    found = drift_reports.drift_of_night(connection, night).get(line.name)
+    return asdict(found) if found else None
+
+
+def _flagged_image(row: ScoredRow, services: Services) -> FlaggedImage:
+    picture, map_picture = _pictures(row, services)
     return FlaggedImage(
-        name=image["name"],
-        batch_id=row["batch_id"],
-        image_id=row["image_id"],
-        score=row["score"],
-        p_value=row["p_value"],
-        num_regions=len(row["regions"]),
+        name=row.name,
+        batch_id=row.batch_id,
+        image_id=row.image_id,
+        score=row.score,
+        p_value=row.p_value,
+        num_regions=len(row.regions),
         picture=picture,
         map_picture=map_picture,
     )
+
+
+def _pictures(row: ScoredRow, services: Services) -> tuple[str, str]:
+    """The image and its map as `data:` addresses; empty if they cannot be shown, which stops no report."""
+    try:
+        content = services.landing.path(row.line, row.batch_id, row.name).read_bytes()
+        if hashlib.sha256(content).hexdigest() != row.image_id:
+            log.warning("picture_left_out", name=row.name, problem="other bytes than those that were scored")
+            return "", ""
+        pixels, _ = decode(content, services.limits)
+        # a map has a unit of its own; the threshold may be another one by now
+        multiples = pictures.decode_map(services.workspace / row.map_uri) * (row.map_unit / row.threshold)
+        framed = pictures.framed(pictures.overlay(pixels, multiples), row.regions)
+        return tuple(pictures.data_uri(image, max_px=PICTURE_PX) for image in (pixels, framed))  # type: ignore[return-value]
+    except (OSError, UnreadableImageError, ArtefactError) as error:
+        log.warning("picture_left_out", name=row.name, problem=str(error))
+        return "", ""

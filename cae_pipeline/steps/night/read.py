@@ -1,56 +1,83 @@
-"""Rows of images → pixels for the network; the same in training and in scoring."""
+"""Accepted images → pixels for the network; the same in training and in scoring."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import sqlalchemy as sa
 
 from cae_pipeline.adapters.decoding import read_for_network
 from cae_pipeline.concurrency.parallel import in_order
-from cae_pipeline.domain.batch import Reason
 from cae_pipeline.domain.images import Pixels
 from cae_pipeline.domain.line import AutoencoderSettings
-from cae_pipeline.errors import UnreadableImageError
+from cae_pipeline.domain.outcome import AcceptedImage, Failed, FailureReason
+from cae_pipeline.errors import StorageError, UnreadableImageError
 from cae_pipeline.steps.services import Services
 
 
 @dataclass(frozen=True)
 class ReadImage:
-    """One row and its pixels, or why it has none."""
+    """One image and its pixels, or why it can have none.
 
-    row: sa.RowMapping
+    Attributes:
+        image: Where it lies.
+        pixels: Shape `(*read_px, c)`, uint8; None if there are none.
+        failure: Why there are none, for good; None if there are some.
+    """
+
+    image: AcceptedImage
     pixels: Pixels | None
-    problem: str = ""
+    failure: Failed | None = None
 
 
 def read_images(
-    rows: Sequence[sa.RowMapping], model: AutoencoderSettings, services: Services, *, doing: str
+    images: Sequence[AcceptedImage], model: AutoencoderSettings, services: Services, *, doing: str
 ) -> Iterator[ReadImage]:
-    """Read accepted images in their order, on all cores."""
-    found = in_order(lambda row: read_image(row, model, services), rows)
-    yield from services.progress(found, total=len(rows), doing=doing)
+    """Read accepted images in their order, on all cores; raises as `read_image`."""
+    found = in_order(lambda image: read_image(image, model, services), images)
+    yield from services.progress(found, total=len(images), doing=doing)
 
 
 def stack(images: Sequence[ReadImage], model: AutoencoderSettings) -> Pixels:
-    """Stack pixels, shape `(n, h, w, c)`, uint8; rows without pixels are left out."""
+    """Stack pixels, shape `(n, h, w, c)`, uint8; images without pixels are left out."""
     pixels = [image.pixels for image in images if image.pixels is not None]
     return np.stack(pixels) if pixels else np.zeros((0, *model.read_px, model.channels), np.uint8)
 
 
-def read_image(row: sa.RowMapping, model: AutoencoderSettings, services: Services) -> ReadImage:
-    """Read one accepted image, checked against the digest it was accepted with."""
+def read_image(image: AcceptedImage, model: AutoencoderSettings, services: Services) -> ReadImage:
+    """Read one accepted image, checked against the digest it was accepted with.
+
+    Raises:
+        StorageError: If the landing zone cannot be read just now, or memory is short; a retry may help, so that this
+            decides nothing about the image.
+    """
+    path = services.landing.path(image.line, image.batch_id, image.name)
     try:
-        content = services.landing.path(row["line"], row["batch_id"], row["name"]).read_bytes()
-        if hashlib.sha256(content).hexdigest() != row["image_id"]:
-            return ReadImage(row, None, f"{Reason.CHANGED}: other bytes than those that were validated")
+        content = _content(path)
+        if content is None:
+            return ReadImage(image, None, Failed(FailureReason.MISSING, "the file is gone, its batch is still there"))
+        if hashlib.sha256(content).hexdigest() != image.image_id:
+            told = "other bytes than those that were validated"
+            return ReadImage(image, None, Failed(FailureReason.CHANGED, told))
         height_px, width_px = model.read_px
         pixels = read_for_network(
             content, services.limits, height_px=height_px, width_px=width_px, channels=model.channels
         )
-        return ReadImage(row, pixels)
-    except (UnreadableImageError, OSError) as error:
-        return ReadImage(row, None, str(error))
+        return ReadImage(image, pixels)
+    except UnreadableImageError as error:
+        return ReadImage(image, None, Failed(FailureReason.UNREADABLE, str(error)))
+    except (OSError, MemoryError) as error:
+        raise StorageError(path, error) from error
+
+
+def _content(path: Path) -> bytes | None:
+    """Read a file; None if it is gone. A share that is not there takes the whole folder along, which is no answer."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        if not path.parent.is_dir():
+            raise
+        return None

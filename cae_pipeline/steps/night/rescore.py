@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from cae_pipeline.adapters.results import batches, ledger, models
-from cae_pipeline.adapters.results.models import ModelVersion
+from cae_pipeline.adapters.results import batches, ledger, model_versions
+from cae_pipeline.adapters.results.model_versions import ModelVersion
+from cae_pipeline.domain.batch import DeliveryStatus
 from cae_pipeline.errors import CaeError
-from cae_pipeline.steps.night.score import Slice, plan_chunks
+from cae_pipeline.steps.night.plan import plan_chunks
+from cae_pipeline.steps.night.score import Slice
 from cae_pipeline.steps.services import Services
 
 
@@ -31,20 +33,26 @@ def plan_rescoring(
     """Plan the scoring of a line's batches of some nights, both ends included.
 
     Args:
+        line: The product line.
+        nights: First and last.
         judge: A model version, a moment whose champion is meant, or None for today's champion.
+        chunk_size: Images that one task takes.
+        services: The outside world.
 
     Raises:
         NotFoundError: If there is no such model version.
         NoChampionError: If the line had none at that moment.
         CaeError: If the model is another line's.
     """
-    if isinstance(judge, str):
-        version = models.find_version(services.engine, judge)
-    else:
-        version = ledger.champion_of(services.engine, line, as_of=judge)
+    with services.read() as connection:
+        if isinstance(judge, str):
+            version = model_versions.find_version(connection, judge)
+        else:
+            version = ledger.champion_of(connection, line, as_of=judge)
+        of_nights = batches.deliveries_of_nights(connection, line, nights)
     if version.line != line:
         raise CaeError(
             f"model version {version.model_version!r} is of line {version.line!r}, expected one of line {line!r}"
         )
-    keys = batches.batches_of_nights(services.engine, line, nights)
-    return RescorePlan(version, plan_chunks(keys, chunk_size=chunk_size, services=services))
+    keys = [row.delivery_key for row in of_nights if row.status is not DeliveryStatus.REJECTED]
+    return RescorePlan(version, plan_chunks(keys, version, chunk_size=chunk_size, services=services))

@@ -1,50 +1,46 @@
-"""Judge accepted images with a model and write scores, maps and regions."""
+"""Judge accepted images with a model: an outcome for each, with its map and regions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
-from typing import Any
 
+import numpy as np
 import structlog
 
 from cae_pipeline.adapters import storage
-from cae_pipeline.adapters.results import batches, ledger, scored
-from cae_pipeline.adapters.results import images as image_rows
-from cae_pipeline.adapters.results.models import ModelVersion
+from cae_pipeline.adapters.results import batches, images, judgements
+from cae_pipeline.adapters.results.model_versions import ModelVersion, find_version
 from cae_pipeline.concurrency.parallel import batched, in_order
 from cae_pipeline.detector.fusion import regions
 from cae_pipeline.detector.scorer import ScoredImages, Scorer
-from cae_pipeline.domain.images import Floats
-from cae_pipeline.domain.line import Line
-from cae_pipeline.errors import NonFiniteScoreError
+from cae_pipeline.domain.outcome import AcceptedImage, Failed, FailureReason, Judgement, Outcome, Scored
 from cae_pipeline.reporting import pictures
-from cae_pipeline.statistics.conformal import Scores, p_values
-from cae_pipeline.steps.night.find import is_normal_batch
+from cae_pipeline.statistics.conformal import p_values
 from cae_pipeline.steps.night.load import load_model
-from cae_pipeline.steps.night.read import ReadImage, read_image, stack
+from cae_pipeline.steps.night.read import read_image, stack
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
 
-PARTS_PER_WRITE = 8
-"""Minibatches whose rows are written in one transaction: 128 images without tiles."""
+MINIBATCHES_PER_WRITE = 8
+"""Minibatches whose outcomes are written in one unit of work: 128 images without tiles."""
 ROWS_AT_ONCE = 1024
-"""Rows of images that are in memory at once, however large the chunk."""
+"""Images that are listed in memory at once, however large the chunk."""
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Some members of a batch by their positions in the order of names; written `key:start:stop`."""
+    """Some members of a delivery by their positions in the order of names; written `key:start:stop`."""
 
-    batch_key: str
+    delivery_key: str
     start: int
     stop: int
 
     def __str__(self) -> str:
         """Write it as an argument of the command line."""
-        return f"{self.batch_key}:{self.start}:{self.stop}"
+        return f"{self.delivery_key}:{self.start}:{self.stop}"
 
     @classmethod
     def parse(cls, text: str) -> Slice:
@@ -53,8 +49,8 @@ class Slice:
         Raises:
             ValueError: If it is written otherwise.
         """
-        batch_key, start, stop = text.split(":")
-        return cls(batch_key, int(start), int(stop))
+        delivery_key, start, stop = text.split(":")
+        return cls(delivery_key, int(start), int(stop))
 
 
 @dataclass(frozen=True)
@@ -69,157 +65,123 @@ class ScoredChunk:
     num_already_there: int
 
 
-@dataclass(frozen=True)
-class _JudgedPart:
-    """Rows of scores, and `(batch_key, name, problem)` of what could not be scored."""
-
-    rows: list[dict[str, Any]]
-    failures: list[tuple[str, str, str]]
-
-
 def score_slices(slices: Sequence[Slice], version: ModelVersion, services: Services) -> ScoredChunk:
-    """Score the images of some slices; those the model has judged already are left as they are.
+    """Score the images of some slices; those the model has scored already are left as they are.
 
     Raises:
         ArtefactError: If the model is not the one that was registered.
+        StorageError: If the landing zone cannot be read just now; the images wait, those before it are kept.
     """
-    queue = _Queue(slices, version, services)
-    rows = iter(queue)
-    first = next(rows, None)
+    listing = _Listing(slices, version, services)
+    waiting = iter(listing)
+    first = next(waiting, None)
     # nothing is loaded for a chunk that is done already
-    flagged, failed = _score(chain([first], rows), queue, services) if first else (0, 0)
-    for batch_key in sorted({part.batch_key for part in slices}):
-        batches.finish_if_complete(services.engine, batch_key, finished_at=services.clock())
-    result = ScoredChunk(
-        line=version.line,
-        model_version=version.model_version,
-        num_scored=queue.num_waiting - failed,
-        num_flagged=flagged,
-        num_failed=failed,
-        num_already_there=queue.num_there,
-    )
+    outcomes = _judge_all(chain([first], waiting), version, listing.num_members, services) if first else iter(())
+    counts = dict.fromkeys(("num_scored", "num_flagged", "num_failed"), 0)
+    for minibatches in batched(outcomes, MINIBATCHES_PER_WRITE):
+        made = [judgement for minibatch in minibatches for judgement in minibatch]
+        with services.write() as work:
+            judgements.record_judgements(work.connection, made)
+            in_force = find_version(work.connection, version.model_version).threshold
+            work.commit()
+        scores = [one.outcome.score for one in made if isinstance(one.outcome, Scored)]
+        counts["num_scored"] += len(scores)
+        counts["num_flagged"] += sum(score > in_force for score in scores)
+        counts["num_failed"] += len(made) - len(scores)
+    finish_deliveries(sorted({part.delivery_key for part in slices}), version, services)
+    result = ScoredChunk(version.line, version.model_version, **counts, num_already_there=listing.num_there)
     log.info("chunk_scored", **asdict(result))
     return result
 
 
-class _Queue:
-    """The images of some slices that wait, read from the table a part at a time, and how many there were."""
+def finish_deliveries(delivery_keys: Sequence[str], version: ModelVersion, services: Services) -> list[str]:
+    """Mark the deliveries of which no image waits for a model as finished; returns those marked now."""
+    with services.write() as work:
+        moment = services.clock()
+        finished = [
+            key
+            for key in delivery_keys
+            if batches.finish_if_complete(work.connection, key, judged_by=version.model_version, finished_at=moment)
+        ]
+        work.commit()
+    return finished
+
+
+class _Listing:
+    """The images of some slices that wait, listed from the table a part at a time, and how many were done before."""
 
     def __init__(self, slices: Sequence[Slice], version: ModelVersion, services: Services) -> None:
         self.slices, self.version, self.services = slices, version, services
         self.num_members = sum(part.stop - part.start for part in slices)
-        self.num_waiting = self.num_there = 0
+        self.num_there = 0
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[AcceptedImage]:
         for part in self.slices:
             for start in range(part.start, part.stop, ROWS_AT_ONCE):
-                rows = image_rows.accepted_images(
-                    self.services.engine,
-                    [part.batch_key],
-                    part=(start, min(part.stop, start + ROWS_AT_ONCE)),
-                    judged_by=self.version.model_version,
-                )
-                waiting = [row for row in rows if not row["is_judged"]]
-                self.num_there += len(rows) - len(waiting)
-                self.num_waiting += len(waiting)
-                yield from waiting
+                stop = min(part.stop, start + ROWS_AT_ONCE)
+                with self.services.read() as connection:
+                    rows = images.accepted_part(
+                        connection, part.delivery_key, start=start, stop=stop, judged_by=self.version.model_version
+                    )
+                self.num_there += sum(is_scored for _, is_scored in rows)
+                yield from (image for image, is_scored in rows if not is_scored)
 
 
-def _score(rows: Iterator[Any], queue: _Queue, services: Services) -> tuple[int, int]:
-    version = queue.version
-    scorer = load_model(version, services)
-    step = scorer.images_per_minibatch
-    judged = in_order(lambda part: _judge(part, scorer, version, services), batched(rows, step))
-    total = -(-queue.num_members // step)
-    flagged = failed = 0
-    for some in batched(services.progress(judged, total=total, doing=f"score {version.line}"), PARTS_PER_WRITE):
-        new = [row for part in some for row in part.rows]
-        bad = [failure for part in some for failure in part.failures]
-        flagged += scored.record_scores(services.engine, new)
-        image_rows.fail_images(services.engine, bad)
-        failed += len(bad)
-    return flagged, failed
+def _judge_all(
+    waiting: Iterator[AcceptedImage], version: ModelVersion, num_members: int, services: Services
+) -> Iterator[list[Judgement]]:
+    """Read, judge and draw minibatches side by side on all cores, in their order."""
+    judge = _Judge(load_model(version, services), version, services)
+    step = judge.scorer.images_per_minibatch
+    judged = in_order(judge.judge, batched(waiting, step))
+    yield from services.progress(judged, total=-(-num_members // step), doing=f"score {version.line}")
 
 
-def _judge(part: Sequence[Any], scorer: Scorer, version: ModelVersion, services: Services) -> _JudgedPart:
-    """Read, judge and draw a minibatch; everything but the rows of the results table."""
-    read = [read_image(row, scorer.settings, services) for row in part]
-    good = [image for image in read if image.pixels is not None]
-    failures = [(image.row["batch_key"], image.row["name"], image.problem) for image in read if image.pixels is None]
-    try:
-        judged = scorer.score_few(stack(good, scorer.settings))
-    except NonFiniteScoreError as error:
-        return _JudgedPart(
-            [], [*failures, *((image.row["batch_key"], image.row["name"], str(error)) for image in good)]
+@dataclass(frozen=True)
+class _Judge:
+    """A model at work."""
+
+    scorer: Scorer
+    version: ModelVersion
+    services: Services
+
+    def judge(self, minibatch: Sequence[AcceptedImage]) -> list[Judgement]:
+        """Say what became of each image; one that fails does not touch the others."""
+        read = [read_image(image, self.scorer.settings, self.services) for image in minibatch]
+        good = [one.image for one in read if one.pixels is not None]
+        scored = self.scorer.score_few(stack(read, self.scorer.settings))
+        outcomes: dict[tuple[str, str], Outcome] = {one.image.key: one.failure for one in read if one.failure}
+        outcomes |= {image.key: self._outcome(image, scored, position) for position, image in enumerate(good)}
+        return [
+            Judgement(
+                delivery_key=image.delivery_key,
+                name=image.name,
+                image_id=image.image_id,
+                model_version=self.version.model_version,
+                outcome=outcomes[image.key],
+                judged_at=self.services.clock(),
+                dag_run_id=self.services.dag_run_id,
+            )
+            for image in minibatch
+        ]
+
+    def _outcome(self, image: AcceptedImage, scored: ScoredImages, position: int) -> Outcome:
+        """Write the map and find its regions."""
+        score, anomaly_map = float(scored.scores[position]), scored.maps[position]
+        if not np.isfinite(score):
+            told = f"the anomaly map of {self.version.model_version} holds NaN or infinity; roll back, or train again"
+            return Failed(FailureReason.NOT_FINITE, told)
+        threshold = self.version.threshold
+        uri = self.services.map_path(image, self.version.model_version)
+        # the file first: a row never points at a map that is not there
+        storage.write_atomically(self.services.workspace / uri, pictures.encode_map(anomaly_map, threshold=threshold))
+        delivered_px = (image.facts.height_px, image.facts.width_px)
+        [p_value] = p_values(scored.scores[position : position + 1], self.scorer.normal_scores)
+        return Scored(
+            score=score,
+            p_value=float(p_value),
+            regions=regions(anomaly_map, threshold=threshold, delivered_px=delivered_px),
+            map_uri=str(uri),
+            map_unit=threshold,
+            latent=scored.codes[position].astype("<f2").tobytes(),
         )
-    chances = p_values(judged.scores, scorer.normal_scores)
-    rows = [
-        {**_drawn(image, version, services, anomaly_map=judged.maps[i]), **_measured(judged, chances, i)}
-        for i, image in enumerate(good)
-    ]
-    return _JudgedPart(rows, failures)
-
-
-def _measured(judged: ScoredImages, chances: Scores, position: int) -> dict[str, Any]:
-    return {
-        "score": float(judged.scores[position]),
-        "p_value": float(chances[position]),
-        "code": judged.codes[position].astype("<f2").tobytes(),
-    }
-
-
-def _drawn(image: ReadImage, version: ModelVersion, services: Services, *, anomaly_map: Floats) -> dict[str, Any]:
-    """Write the map, find its regions, and say by whom and when it was made."""
-    known = image.row
-    uri = services.map_path(version.line, known["batch_key"], known["image_id"], version.model_version)
-    encoded = pictures.encode_map(anomaly_map, threshold=version.threshold)
-    # the file first: a row never points at a map that is not there
-    storage.write_atomically(services.workspace / uri, encoded)
-    places = regions(anomaly_map, threshold=version.threshold, delivered_px=(known["height_px"], known["width_px"]))
-    return {
-        "batch_key": known["batch_key"],
-        "image_id": known["image_id"],
-        "model_version": version.model_version,
-        "name": known["name"],
-        "threshold_id": version.threshold_id,
-        "regions": [asdict(region) for region in places],
-        "map_uri": str(uri),
-        "run_id": version.run_id,
-        "dag_run_id": services.dag_run_id,
-        "scored_at": services.clock(),
-    }
-
-
-def plan_chunks(batch_keys: Iterable[str], *, chunk_size: int, services: Services) -> list[list[Slice]]:
-    """Share the members of some batches out over scoring tasks.
-
-    A batch without an image that waits is finished here.
-    """
-    chunks: list[list[Slice]] = []
-    room = 0
-    for batch_key in batch_keys:
-        if batches.finish_if_complete(services.engine, batch_key, finished_at=services.clock()):
-            continue
-        count = image_rows.count_members(services.engine, batch_key)
-        start = 0
-        while start < count:
-            if room == 0:
-                chunks.append([])
-                room = chunk_size
-            stop = min(count, start + room)
-            chunks[-1].append(Slice(batch_key, start, stop))
-            room -= stop - start
-            start = stop
-    return chunks
-
-
-def plan_line(line: Line, *, chunk_size: int, services: Services) -> tuple[ModelVersion, list[list[Slice]]]:
-    """Plan what the champion has to judge: every validated batch of the line but those that train.
-
-    Raises:
-        NoChampionError: If nobody may judge; the images wait.
-    """
-    champion = ledger.champion_of(services.engine, line.name)
-    unfinished = batches.unfinished_batches(services.engine, line.name)
-    waiting = [row["batch_key"] for row in unfinished if not is_normal_batch(line, row["batch_id"])]
-    return champion, plan_chunks(waiting, chunk_size=chunk_size, services=services)

@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 
 import numpy as np
-import sqlalchemy as sa
 import structlog
 from numpy.typing import NDArray
 
-from cae_pipeline.adapters.results import batches, ledger, retrainings, scored, verdicts
-from cae_pipeline.adapters.results import images as image_rows
+from cae_pipeline.adapters.results import batches, drift_reports, images, judgements, ledger, model_versions, verdicts
 from cae_pipeline.domain.line import Line
+from cae_pipeline.domain.outcome import AcceptedImage
 from cae_pipeline.statistics.drift import DriftReport, Measures, Reference, diagnose
 from cae_pipeline.steps.night.load import read_artefact
 from cae_pipeline.steps.services import Services
@@ -40,41 +39,28 @@ def watch_drift(line: Line, night: date, services: Services) -> DriftReport:
         NoChampionError: If there is nothing to compare with.
         ArtefactError: If the champion's files are not those that were registered.
     """
-    champion = ledger.champion_of(services.engine, line.name)
+    with services.read() as connection:
+        champion = ledger.champion_of(connection, line.name)
+        trained_on = [row.image for row in model_versions.snapshot_images(connection, champion.model_version)]
+        of_night = batches.deliveries_of_nights(connection, line.name, (night, night))
+        accepted = images.accepted_images(connection, [row.delivery_key for row in of_night])
+        judged = judgements.scores_of_night(connection, line.name, night, champion.model_version)
     artefact = read_artefact(champion, services)
-    trained_on = image_rows.snapshot_images(services.engine, champion.model_version)
     normal = Measures(facts_as_arrays(trained_on), artefact.normal_codes, artefact.normal_scores)
-    keys = batches.batches_of_nights(services.engine, line.name, (night, night))
-    judged = scored.scores_of_night(services.engine, line.name, night, champion.model_version)
-    codes = [np.frombuffer(row["code"], "<f2") for row in judged if row["code"] is not None]
+    latents = [np.frombuffer(row.latent, "<f2") for row in judged if row.latent is not None]
     tonight = Measures(
-        facts_as_arrays(image_rows.accepted_images(services.engine, keys)),
-        np.array(codes, np.float32).reshape(-1, artefact.normal_codes.shape[1]),
-        np.array([row["score"] for row in judged], np.float64),
+        facts_as_arrays(accepted),
+        np.array(latents, np.float32).reshape(-1, artefact.normal_codes.shape[1]),
+        np.array([row.score for row in judged], np.float64),
     )
     report = diagnose(Reference(normal, artefact.movements, champion.threshold), tonight)
-    scored.record_drift(
-        services.engine,
-        {
-            "line": line.name,
-            "night": night,
-            "model_version": champion.model_version,
-            "num_images": report.num_images,
-            "shifts": [asdict(shift) for shift in report.shifts],
-            "has_drifted": report.diagnosis != "none",
-            "watched_at": services.clock(),
-            "diagnosis": report.diagnosis,
-            "reasons": list(report.reasons),
-        },
-    )
-    log.info(
-        "drift_watched",
-        line=line.name,
-        night=str(night),
-        num_images=report.num_images,
-        diagnosis=report.diagnosis,
-        reason=report.reasons[0],
-    )
+    with services.write() as work:
+        drift_reports.record_drift(
+            work.connection, line.name, night, champion.model_version, report, watched_at=services.clock()
+        )
+        work.commit()
+    told = {"num_images": report.num_images, "diagnosis": report.diagnosis, "reason": report.reasons[0]}
+    log.info("drift_watched", line=line.name, night=str(night), **told)
     return report
 
 
@@ -83,24 +69,28 @@ def ask_for_retraining(line: Line, report: DriftReport, services: Services) -> R
 
     What is asked for is kept; it promotes nobody, the gate does.
     """
-    engine, policy = services.engine, line.retraining
-    champion = ledger.champion_of(engine, line.name)
-    since = retrainings.last_training(engine, line.name)
-    if since is not None and services.clock() - since < timedelta(days=policy.cool_down_days):
-        return None
-    num_verdicts = verdicts.count_verdicts_since(engine, line.name, champion.registered_at)
-    if report.diagnosis != "none" and report.diagnosis in policy.on_drift:
-        wanted = Retraining(line.name, "drift", f"{report.diagnosis}: {report.reasons[0]}", policy.mode)
-    elif 0 < policy.min_verdicts <= num_verdicts:
-        told = f"{num_verdicts} images were judged since {champion.model_version} was registered"
-        wanted = Retraining(line.name, "verdicts", told, policy.mode)
-    else:
-        return None
-    retrainings.record_request(engine, line.name, trigger=wanted.trigger, reason=wanted.reason, stamp=services.stamp())
+    policy = line.retraining
+    with services.write() as work:
+        since = drift_reports.last_training(work.connection, line.name)
+        if since is not None and services.clock() - since < timedelta(days=policy.cool_down_days):
+            return None
+        champion = ledger.champion_of(work.connection, line.name)
+        num_reviewed = verdicts.count_reviewed_since(work.connection, line.name, champion.registered_at)
+        if report.diagnosis != "none" and report.diagnosis in policy.on_drift:
+            wanted = Retraining(line.name, "drift", f"{report.diagnosis}: {report.reasons[0]}", policy.mode)
+        elif 0 < policy.min_verdicts <= num_reviewed:
+            told = f"{num_reviewed} images were judged since {champion.model_version} was registered"
+            wanted = Retraining(line.name, "verdicts", told, policy.mode)
+        else:
+            return None
+        drift_reports.record_request(
+            work.connection, line.name, trigger=wanted.trigger, reason=wanted.reason, stamp=services.stamp()
+        )
+        work.commit()
     log.info("retraining_asked_for", **asdict(wanted))
     return wanted
 
 
-def facts_as_arrays(rows: Sequence[sa.RowMapping]) -> dict[str, NDArray[np.float64]]:
+def facts_as_arrays(images: Sequence[AcceptedImage]) -> dict[str, NDArray[np.float64]]:
     """Facts of images, NaN where an earlier version of this program did not measure one."""
-    return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in FACTS}
+    return {name: np.array([getattr(image.facts, name) for image in images], dtype=np.float64) for name in FACTS}

@@ -1,0 +1,1 @@
+"""What people ask the results database; nothing here writes."""

@@ -1,0 +1,189 @@
+"""What a report or a reviewer sees of scores: of one night, near a threshold, of new kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from cae_pipeline.adapters.results.model_versions import ModelVersion
+from cae_pipeline.adapters.results.schema import batches, deliveries, images, judgements, verdicts
+from cae_pipeline.adapters.results.verdicts import latest_verdict
+from cae_pipeline.adapters.results.views import in_force
+from cae_pipeline.domain.outcome import Region
+from cae_pipeline.domain.verdict import Verdict
+
+IDS_PER_QUERY = 500
+
+
+@dataclass(frozen=True)
+class ScoredRow:
+    """A scored image as it was judged last, where it lies, and what it is held against."""
+
+    line: str
+    batch_id: str
+    night: date
+    name: str
+    image_id: str
+    score: float
+    p_value: float
+    threshold: float
+    model_version: str
+    regions: tuple[Region, ...]
+    map_uri: str
+    map_unit: float
+    width_px: int
+    height_px: int
+    judged_at: datetime
+
+    @property
+    def is_anomalous(self) -> bool:
+        """Whether it is flagged by the threshold in force."""
+        return self.score > self.threshold
+
+
+@dataclass(frozen=True)
+class NightScores:
+    """All scores of a line's night, and the model version and threshold of the one judged last."""
+
+    scores: tuple[float, ...]
+    model_version: str
+    threshold: float
+
+
+@dataclass(frozen=True)
+class LatentRow:
+    """The latent of one image, little-endian float16."""
+
+    image_id: str
+    latent: bytes
+
+
+def scores_of_night(connection: sa.Connection, line: str, night: date) -> NightScores | None:
+    """All scores of a line's night as judged last; None where nothing is scored."""
+    query = _current(judgements.c.score, judgements.c.model_version, judgements.c.judged_at)
+    rows = connection.execute(query.where(batches.c.line == line, batches.c.night == night)).all()
+    if not rows:
+        return None
+    last = max(rows, key=lambda row: row.judged_at).model_version
+    threshold = connection.execute(sa.select(in_force.c.value).where(in_force.c.model_version == last)).scalar_one()
+    return NightScores(tuple(row.score for row in rows), last, threshold)
+
+
+def flagged_of_night(connection: sa.Connection, line: str, night: date, *, limit: int) -> list[ScoredRow]:
+    """Flagged images of a line's night, highest scores first."""
+    wanted = (batches.c.line == line, batches.c.night == night, judgements.c.score > in_force.c.value)
+    return _scored(connection, _details().where(*wanted).order_by(judgements.c.score.desc()).limit(limit))
+
+
+def nearest_to_threshold(connection: sa.Connection, version: ModelVersion, *, limit: int) -> list[ScoredRow]:
+    """Images without a verdict as one model judged them, nearest to its threshold first.
+
+    Near means by ratio: twice the threshold is as far as half of it.
+    """
+    of_version = _details().where(
+        judgements.c.model_version == version.model_version, latest_verdict(judgements.c.image_id).is_(None)
+    )
+    score = judgements.c.score
+    above = of_version.where(score > version.threshold).order_by(score, judgements.c.image_id)
+    below = of_version.where(score <= version.threshold).order_by(score.desc(), judgements.c.image_id)
+    found = [row for query in (above, below) for row in _scored(connection, query.limit(limit))]
+    return sorted(found, key=lambda row: (times_from(row.score, version.threshold), row.image_id))[:limit]
+
+
+def times_from(score: float, threshold: float) -> float:
+    """How many times a score is as far from the threshold as the threshold itself; 1 is on it.
+
+    Example:
+        >>> times_from(4.0, 2.0), times_from(1.0, 2.0)
+        (2.0, 2.0)
+    """
+    # a score of 0 is as far from the threshold as can be
+    ratio = max(score, 1e-12) / max(threshold, 1e-12)
+    return max(ratio, 1 / ratio)
+
+
+def scored_images(connection: sa.Connection, version: ModelVersion, image_ids: Sequence[str]) -> list[ScoredRow]:
+    """Images by their digests, as one model judged them last."""
+    of_version = _details().where(judgements.c.model_version == version.model_version)
+    return _scored(connection, of_version.where(judgements.c.image_id.in_(image_ids)))
+
+
+def flagged_latents(connection: sa.Connection, version: ModelVersion, *, limit: int) -> list[LatentRow]:
+    """Latents of flagged images without a verdict, of the newest nights and at most so many."""
+    query = (
+        _current(judgements.c.image_id, judgements.c.latent)
+        .where(batches.c.line == version.line, judgements.c.model_version == version.model_version)
+        .where(judgements.c.score > version.threshold, judgements.c.latent.is_not(None))
+        .where(latest_verdict(judgements.c.image_id).is_(None))
+        .order_by(batches.c.night.desc(), judgements.c.delivery_key, judgements.c.image_id)
+        .limit(limit)
+    )
+    return sorted((LatentRow(*row) for row in connection.execute(query)), key=lambda row: row.image_id)
+
+
+def reviewed_latents(connection: sa.Connection, version: ModelVersion, *, limit: int) -> list[LatentRow]:
+    """Latents of images that people have given verdicts on, the newest verdicts and at most so many."""
+    newest = sa.select(verdicts.c.image_id, sa.func.max(verdicts.c.verdict_id).label("verdict_id"))
+    given = newest.group_by(verdicts.c.image_id).order_by(sa.text("verdict_id DESC")).limit(limit).subquery()
+    query = (
+        sa.select(judgements.c.image_id, judgements.c.latent)
+        .join(given, given.c.image_id == judgements.c.image_id)
+        .where(judgements.c.model_version == version.model_version, judgements.c.latent.is_not(None))
+        .order_by(judgements.c.image_id)
+    )
+    return [LatentRow(*row) for row in connection.execute(query)]
+
+
+def all_of_line(connection: sa.Connection, line: str) -> list[ScoredRow]:
+    """Every scored image of a line as it was judged last."""
+    order = (batches.c.night, judgements.c.delivery_key, judgements.c.name)
+    return _scored(connection, _details().where(batches.c.line == line).order_by(*order))
+
+
+def verdicts_of_line(connection: sa.Connection, line: str) -> dict[str, list[Verdict]]:
+    """All that was said of the scored images of a line, oldest first, by image."""
+    of_line = _current(judgements.c.image_id).where(batches.c.line == line)
+    query = sa.select(verdicts).where(verdicts.c.image_id.in_(of_line)).order_by(verdicts.c.verdict_id)
+    said: dict[str, list[Verdict]] = {}
+    for row in connection.execute(query).mappings():
+        verdict = Verdict(**{name: row[name] for name in Verdict.__dataclass_fields__})
+        said.setdefault(verdict.image_id, []).append(verdict)
+    return said
+
+
+def _current(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Scores that count, with their batch."""
+    return (
+        sa.select(*columns)
+        .select_from(batches)
+        .join(deliveries, deliveries.c.batch_key == batches.c.batch_key)
+        .join(judgements, judgements.c.delivery_key == deliveries.c.delivery_key)
+        .where(judgements.c.is_current, judgements.c.score.is_not(None))
+    )
+
+
+def _details() -> sa.Select[Any]:
+    plain = ("name", "image_id", "score", "p_value", "model_version", "regions", "map_uri", "map_unit", "judged_at")
+    of_image = (images.c.delivery_key == judgements.c.delivery_key) & (images.c.name == judgements.c.name)
+    return (
+        _current(
+            batches.c.line,
+            batches.c.batch_id,
+            batches.c.night,
+            *(judgements.c[name] for name in plain),
+            in_force.c.value.label("threshold"),
+            images.c.width_px,
+            images.c.height_px,
+        )
+        .join(in_force, in_force.c.model_version == judgements.c.model_version)
+        .join(images, of_image)
+    )
+
+
+def _scored(connection: sa.Connection, query: sa.Select[Any]) -> list[ScoredRow]:
+    rows = connection.execute(query).mappings()
+    return [ScoredRow(**{**row, "regions": tuple(Region(**one) for one in row["regions"])}) for row in rows]

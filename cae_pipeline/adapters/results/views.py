@@ -1,0 +1,100 @@
+"""The views that people query. A migration must not change with the schema, so each has a copy of its own."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from cae_pipeline.adapters.results.schema import batches, judgements, thresholds
+
+VIEWS = {
+    # the threshold of each model version that its scores are held against
+    "thresholds_in_force": """
+        SELECT thresholds.* FROM thresholds
+        WHERE threshold_id = (SELECT MAX(newer.threshold_id) FROM thresholds AS newer
+                              WHERE newer.model_version = thresholds.model_version)
+    """,
+    # the verdict of each image that counts: the latest
+    "latest_verdicts": """
+        SELECT verdicts.* FROM verdicts
+        WHERE verdict_id = (SELECT MAX(later.verdict_id) FROM verdicts AS later
+                            WHERE later.image_id = verdicts.image_id)
+    """,
+    # flagged images with the latest verdict; is_latest is 0 where a later judgement or delivery replaced this one
+    "anomalies": """
+        SELECT batches.line, batches.batch_id, batches.night, judgements.name, judgements.image_id, judgements.score,
+               judgements.p_value, thresholds_in_force.value AS threshold, judgements.model_version,
+               COALESCE(latest_verdicts.verdict, '') AS verdict,
+               CASE WHEN judgements.is_current THEN 1 ELSE 0 END AS is_latest,
+               judgements.regions, judgements.map_uri, model_versions.run_id, judgements.dag_run_id,
+               judgements.judged_at AS scored_at
+        FROM judgements
+        JOIN deliveries ON deliveries.delivery_key = judgements.delivery_key
+        JOIN batches ON batches.batch_key = deliveries.batch_key
+        JOIN model_versions ON model_versions.model_version = judgements.model_version
+        JOIN thresholds_in_force ON thresholds_in_force.model_version = judgements.model_version
+        LEFT JOIN latest_verdicts ON latest_verdicts.image_id = judgements.image_id
+        WHERE judgements.score > thresholds_in_force.value
+    """,
+    # what a line's nights looked like, one row per line and night; the delivery in force of each batch counts
+    "daily_rates": """
+        SELECT line, night,
+               CAST(SUM(num_images) AS INTEGER) AS num_images,
+               CAST(SUM(num_quarantined - num_released) AS INTEGER) AS num_quarantined,
+               CAST(SUM(num_failed) AS INTEGER) AS num_failed,
+               CAST(SUM(num_scored) AS INTEGER) AS num_scored,
+               CAST(SUM(num_flagged) AS INTEGER) AS num_flagged,
+               CAST(SUM(num_confirmed) AS INTEGER) AS num_confirmed,
+               CAST(SUM(num_false_alarms) AS INTEGER) AS num_false_alarms
+        FROM (
+            SELECT batches.line, batches.night, deliveries.num_images, deliveries.num_quarantined,
+                   (SELECT COUNT(*) FROM releases WHERE releases.delivery_key = deliveries.delivery_key)
+                       AS num_released,
+                   (SELECT COUNT(*) FROM judgements WHERE judgements.delivery_key = deliveries.delivery_key
+                    AND is_current AND score IS NULL) AS num_failed,
+                   (SELECT COUNT(*) FROM judgements WHERE judgements.delivery_key = deliveries.delivery_key
+                    AND is_current AND score IS NOT NULL) AS num_scored,
+                   (SELECT COUNT(*) FROM thresholds_in_force JOIN judgements
+                    ON judgements.model_version = thresholds_in_force.model_version
+                    WHERE judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value)
+                       AS num_flagged,
+                   (SELECT COUNT(*) FROM thresholds_in_force JOIN judgements
+                    ON judgements.model_version = thresholds_in_force.model_version
+                    JOIN latest_verdicts ON latest_verdicts.image_id = judgements.image_id
+                    WHERE judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value
+                    AND verdict = 'defect') AS num_confirmed,
+                   (SELECT COUNT(*) FROM thresholds_in_force JOIN judgements
+                    ON judgements.model_version = thresholds_in_force.model_version
+                    JOIN latest_verdicts ON latest_verdicts.image_id = judgements.image_id
+                    WHERE judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value
+                    AND verdict = 'normal') AS num_false_alarms
+            FROM batches
+            JOIN deliveries ON deliveries.batch_key = batches.batch_key AND deliveries.is_in_force
+        ) AS by_delivery
+        GROUP BY line, night
+    """,
+}
+
+in_force = sa.table(
+    "thresholds_in_force",
+    sa.column("model_version", sa.String),
+    sa.column("threshold_id", sa.Integer),
+    sa.column("value", sa.Float),
+)
+latest_verdicts = sa.table("latest_verdicts", sa.column("image_id", sa.String), sa.column("verdict", sa.String))
+anomalies = sa.table(
+    "anomalies",
+    *(sa.column(name, batches.c[name].type) for name in ("line", "batch_id", "night")),
+    *(sa.column(name, judgements.c[name].type) for name in ("name", "image_id", "score", "p_value")),
+    sa.column("threshold", thresholds.c.value.type),
+    *(sa.column(name, sa.String) for name in ("model_version", "verdict")),
+    sa.column("is_latest", sa.Integer),
+    *(sa.column(name, judgements.c[name].type) for name in ("regions", "map_uri")),
+    *(sa.column(name, sa.String) for name in ("run_id", "dag_run_id")),
+    sa.column("scored_at", judgements.c.judged_at.type),
+)
+COUNTS = ("images", "quarantined", "failed", "scored", "flagged", "confirmed", "false_alarms")
+daily_rates = sa.table(
+    "daily_rates",
+    *(sa.column(name, batches.c[name].type) for name in ("line", "night")),
+    *(sa.column(f"num_{name}", sa.Integer) for name in COUNTS),
+)

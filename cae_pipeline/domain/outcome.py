@@ -1,0 +1,185 @@
+"""What became of an image: accepted or quarantined when it arrived, scored or failed when a model judged it.
+
+An image itself is only ever accepted or quarantined. Whether a model could judge it is a property of the image and of
+that model: another model, or the same one after a repair, may well be able to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+from cae_pipeline.domain.facts import ImageFacts
+
+
+class ImageStatus(StrEnum):
+    """Whether an image may be scored and trained on."""
+
+    ACCEPTED = "accepted"
+    QUARANTINED = "quarantined"
+
+
+class Reason(StrEnum):
+    """Why an image is quarantined."""
+
+    MISSING = "missing"  # named in the manifest, not there
+    CHANGED = "changed"  # not the bytes the manifest names
+    TOO_LARGE = "too_large"  # more bytes or pixels than we decode
+    NOT_AN_IMAGE = "not_an_image"  # no image format we accept
+    TRUNCATED = "truncated"  # begins as an image and stops early
+    UNREADABLE = "unreadable"  # an image format, broken inside
+    DECODE_TIMEOUT = "decode_timeout"  # decoding took longer than allowed
+    DECODER_CRASHED = "decoder_crashed"  # decoding ended its process
+    MULTIPLE_FRAMES = "multiple_frames"  # an animation or several pages
+    WRONG_SIZE = "wrong_size"
+    WRONG_MODE = "wrong_mode"
+    BLANK = "blank"  # hardly any contrast
+    TOO_DARK = "too_dark"
+    TOO_BRIGHT = "too_bright"
+    BLURRED = "blurred"
+    DUPLICATE = "duplicate"  # the same bytes came before
+    NEAR_DUPLICATE = "near_duplicate"  # almost the same picture came before
+    BATCH_REJECTED = "batch_rejected"  # nothing wrong with it but its batch
+
+
+class FailureReason(StrEnum):
+    """Why a model could not judge an accepted image; a fault that may pass by itself is none of these."""
+
+    CHANGED = "changed"  # not the bytes that were validated
+    MISSING = "missing"  # its batch is there, the file is not
+    UNREADABLE = "unreadable"  # it could be decoded once and cannot be now
+    NOT_FINITE = "not_finite"  # the model's answer is NaN or infinite
+
+
+@dataclass(frozen=True)
+class ValidatedImage:
+    """What is known of one member of a batch after validation.
+
+    Attributes:
+        name: Of the file within its batch.
+        image_id: SHA-256 of its bytes; empty if the file is missing.
+        num_bytes: Size of the file.
+        status: Whether it may be scored.
+        reason: Why it is quarantined; None if it is accepted.
+        detail: What was seen and what was wanted, for people.
+        facts: What was measured; None if it could not be decoded.
+        duplicate_of: The image_id of an earlier image that it repeats, or almost; None if it repeats none.
+    """
+
+    name: str
+    image_id: str
+    num_bytes: int
+    status: ImageStatus
+    reason: Reason | None = None
+    detail: str = ""
+    facts: ImageFacts | None = None
+    duplicate_of: str | None = None
+
+
+@dataclass(frozen=True)
+class AcceptedImage:
+    """An image that may be scored and trained on, and where it lies.
+
+    Attributes:
+        line: The product line.
+        batch_id: Folder in the landing zone.
+        delivery_key: The delivery it came with.
+        name: Of the file within its batch.
+        image_id: SHA-256 of the bytes that were validated.
+        facts: What was measured then.
+    """
+
+    line: str
+    batch_id: str
+    delivery_key: str
+    name: str
+    image_id: str
+    facts: ImageFacts
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What names this image in every table: its delivery and its name there."""
+        return self.delivery_key, self.name
+
+
+@dataclass(frozen=True)
+class Region:
+    """One connected place of an image that is not normal, in pixels of the image as delivered.
+
+    Attributes:
+        x_px: Left edge of its box.
+        y_px: Upper edge of its box.
+        width_px: Columns of its box.
+        height_px: Rows of its box.
+        area_px: Pixels within the box that belong to it.
+        peak: Its highest value in the anomaly map, in units of the score.
+    """
+
+    x_px: int
+    y_px: int
+    width_px: int
+    height_px: int
+    area_px: int
+    peak: float
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A model has judged the image.
+
+    Attributes:
+        score: Highest value of the anomaly map, finite, ≥ 0.
+        p_value: Share of calibration images that score at least as high, in (0, 1].
+        regions: Places above the threshold that was in force then, worst first; none if there were none.
+        map_uri: File of the anomaly map, relative to the workspace.
+        map_unit: The score that 1.0 in that file stands for, > 0.
+        latent: Narrow middle of the autoencoder, little-endian float16; None in rows of early versions.
+    """
+
+    score: float
+    p_value: float
+    regions: tuple[Region, ...]
+    map_uri: str
+    map_unit: float
+    latent: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A model could not judge the image, and trying again would not help.
+
+    Attributes:
+        reason: Which kind of failure.
+        detail: What was seen and what was wanted, for people.
+    """
+
+    reason: FailureReason
+    detail: str
+
+
+Outcome: TypeAlias = Scored | Failed
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one model version says of one image.
+
+    Attributes:
+        delivery_key: The delivery the image came with.
+        name: Of the file within its batch.
+        image_id: SHA-256 of its bytes.
+        model_version: Who judged.
+        outcome: What came of it.
+        judged_at: When, aware and in UTC.
+        dag_run_id: Airflow's run it was judged in; empty if a person asked for it.
+    """
+
+    delivery_key: str
+    name: str
+    image_id: str
+    model_version: str
+    outcome: Outcome
+    judged_at: datetime
+    dag_run_id: str = ""

@@ -1,0 +1,57 @@
+"""Share images that wait out over scoring tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cae_pipeline.adapters.results import batches, images, ledger
+from cae_pipeline.adapters.results.model_versions import ModelVersion
+from cae_pipeline.domain.line import Line
+from cae_pipeline.steps.night.find import is_normal_batch
+from cae_pipeline.steps.night.score import Slice, finish_deliveries
+from cae_pipeline.steps.services import Services
+
+
+def plan_line(line: Line, *, chunk_size: int, services: Services) -> tuple[ModelVersion, list[list[Slice]]]:
+    """Plan what the champion has to judge: every validated batch of the line but those that train.
+
+    Raises:
+        NoChampionError: If nobody may judge; the images wait.
+    """
+    with services.read() as connection:
+        champion = ledger.champion_of(connection, line.name)
+        unfinished = batches.unfinished_deliveries(connection, line.name)
+    waiting = [row.delivery_key for row in unfinished if not is_normal_batch(line, row.batch_id)]
+    return champion, plan_chunks(waiting, champion, chunk_size=chunk_size, services=services)
+
+
+def plan_chunks(
+    delivery_keys: Iterable[str], version: ModelVersion, *, chunk_size: int, services: Services
+) -> list[list[Slice]]:
+    """Share the members of some deliveries out over scoring tasks.
+
+    A delivery without an image that waits is finished here.
+
+    Args:
+        delivery_keys: The deliveries.
+        version: The model version that will judge.
+        chunk_size: Members that one task takes.
+        services: The outside world.
+    """
+    keys = list(delivery_keys)
+    finished = set(finish_deliveries(keys, version, services))
+    with services.read() as connection:
+        counts = {key: images.count_members(connection, key) for key in keys if key not in finished}
+    chunks: list[list[Slice]] = []
+    room = 0
+    for delivery_key, count in counts.items():
+        start = 0
+        while start < count:
+            if room == 0:
+                chunks.append([])
+                room = chunk_size
+            stop = min(count, start + room)
+            chunks[-1].append(Slice(delivery_key, start, stop))
+            room -= stop - start
+            start = stop
+    return chunks
