@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.postgresql import UNSAFE_BUT_FAST, PostgresqlServer, start_postgresql
+from tests.postgresql import UNSAFE_BUT_FAST, PostgresqlServer, find_programs, start_postgresql
 
 KINDS = ("sqlite", "postgresql")
 EMPTY, MIGRATED, TRAINED = "template1", "migrated", "trained"
@@ -41,7 +41,11 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[PostgresqlServer]:
-    """A PostgreSQL server, started when the first test asks for it."""
+    """A PostgreSQL server, started when the first test asks for it; without PostgreSQL that test fails."""
+    try:
+        find_programs()
+    except FileNotFoundError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     with start_postgresql(settings=UNSAFE_BUT_FAST) as server:
         yield server
 
