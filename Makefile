@@ -1,4 +1,5 @@
 # Everything a newcomer types. Needs make and Python 3.11, 3.12 or 3.13 with venv; the rest comes from the package index.
+# The tests need a PostgreSQL server's programs too; on Debian: apt install postgresql
 
 PYTHON ?= python3
 VENV := .venv
@@ -56,8 +57,13 @@ airflow: $(VENV)/.demo ## Airflow's command line: make airflow CMD="dags list".
 	@$(BIN)/python -m infra.local.airflow $(CMD)
 
 .PHONY: test
-test: $(VENV)/.dev lint types docs ## Lint, types, import contracts, documentation and the fast tests.
+test: $(VENV)/.dev postgresql lint types docs ## Lint, types, contracts, documentation, fast tests (needs PostgreSQL).
 	$(BIN)/python -m pytest -m "not e2e and not slow"
+
+# the tests would say the same, but only after minutes
+.PHONY: postgresql
+postgresql: $(VENV)/.dev
+	@$(BIN)/python -m tests.postgresql
 
 .PHONY: lint
 lint: $(VENV)/.dev ## Style and import contracts.
@@ -74,7 +80,7 @@ docs: $(VENV)/.dev ## Build the documentation into site/.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .PHONY: test-e2e
-test-e2e: $(VENV)/.dev ## Start the real scheduler and MLflow, trigger a run over REST, see it through to rows.
+test-e2e: $(VENV)/.dev postgresql ## Start the real scheduler and MLflow, trigger a run over REST, see it through to rows.
 	$(BIN)/python -m pytest -m e2e
 
 .PHONY: test-slow
@@ -82,7 +88,7 @@ test-slow: $(VENV)/.dev ## Tests that take minutes: the demo twice, the notebook
 	$(BIN)/python -m pytest -m slow -rP
 
 .PHONY: bench
-bench: $(VENV)/.dev ## Measure speed, memory and growth; writes docs/performance.md (about 40 minutes).
+bench: $(VENV)/.dev postgresql ## Measure speed, memory and growth; writes docs/performance.md (about 40 minutes).
 	$(BIN)/python -m tests.benchmarks.performance
 
 .PHONY: promises

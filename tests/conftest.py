@@ -1,4 +1,4 @@
-"""A small line with procedural images, on real SQLite, real files and a real network."""
+"""A small line with procedural images, on real databases, real files and a real network."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from PIL import Image
 
 from cae_pipeline.domain.line import Line
 from cae_pipeline.steps.services import Services
+
+pytest_plugins = ["tests.databases"]
 
 # read when the libraries are imported, by this process and by those it starts
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -108,8 +110,8 @@ class Plant:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty workspace with a lines file, named by the environment."""
+def bare_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty workspace with a lines file, named by the environment, for tests that need no results database."""
     for name in [name for name in os.environ if name.startswith("CAE_")]:
         monkeypatch.delenv(name)
     folder = tmp_path / "workspace"
@@ -117,6 +119,13 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "lines.toml").write_text(LINES_TOML)
     monkeypatch.setenv("CAE_WORKSPACE", str(folder))
     return folder
+
+
+@pytest.fixture
+def workspace(bare_workspace: Path, use_copy: Callable[..., None]) -> Path:
+    """An empty workspace with a lines file and a results database, both named by the environment."""
+    use_copy(trained=False)
+    return bare_workspace
 
 
 @pytest.fixture
@@ -143,8 +152,8 @@ def line(workspace: Path) -> Line:
 
 
 @pytest.fixture(scope="session")
-def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace whose line has a champion; trained once, copied by those who use it."""
+def trained_workspace(trained_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose line has a champion; trained once on each database, copied by those who use it."""
     from cae_pipeline.settings import Settings, read_lines
     from cae_pipeline.steps.life.promote import promote_challenger
     from cae_pipeline.steps.life.train import train_model
@@ -153,7 +162,7 @@ def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "workspace"
     folder.mkdir()
     (folder / "lines.toml").write_text(LINES_TOML)
-    services = connect(Settings(workspace=folder))
+    services = connect(Settings(workspace=folder, results_url=trained_database_url))
     line = read_lines(folder / "lines.toml")["washers"]
     deliver(folder / "landing", "washers", "normal-1", washers(NORMAL))
     version = train_model(line, services, note="for the tests")
@@ -163,16 +172,17 @@ def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def plant(trained_workspace: Path, workspace: Path) -> Plant:
+def plant(trained_workspace: Path, bare_workspace: Path, use_copy: Callable[..., None]) -> Plant:
     """An installation of one's own with a champion."""
     import shutil
 
     from cae_pipeline.settings import read_lines, read_settings
     from cae_pipeline.wiring import connect
 
-    shutil.copytree(trained_workspace, workspace, dirs_exist_ok=True)
-    line = read_lines(workspace / "lines.toml")["washers"]
-    return Plant(line, connect(read_settings()), workspace)
+    shutil.copytree(trained_workspace, bare_workspace, dirs_exist_ok=True)
+    use_copy(trained=True)
+    line = read_lines(bare_workspace / "lines.toml")["washers"]
+    return Plant(line, connect(read_settings()), bare_workspace)
 
 
 @pytest.fixture

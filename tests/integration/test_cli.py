@@ -125,15 +125,15 @@ def test_a_threshold_is_fitted_shown_and_listed(night: Plant) -> None:
         assert CliRunner().invoke(app, ["threshold", "fit", "washers", *wrong]).exit_code == 2, wrong
 
 
-def test_the_network_is_described_layer_by_layer(workspace: Path) -> None:
+def test_the_network_is_described_layer_by_layer(bare_workspace: Path) -> None:
     table = cae("model", "describe", "washers")
     assert re.search(r"encoder_2\s+Conv2D\s+8 × 8 × 16\s+1168\s+7 px", table)
     assert "1,024 numbers are squeezed into 12" in table
 
 
-def test_lines_are_checked_and_an_example_is_written_once(workspace: Path) -> None:
+def test_lines_are_checked_and_an_example_is_written_once(bare_workspace: Path) -> None:
     assert "washers" in cae("lines", "check")
-    target = workspace / "example.toml"
+    target = bare_workspace / "example.toml"
     cae("lines", "init", str(target))
     assert "[lines.cells]" in target.read_text()
     assert CliRunner().invoke(app, ["lines", "init", str(target)]).exit_code != 0

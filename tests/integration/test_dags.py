@@ -1,4 +1,4 @@
-"""The real DAGs, run by Airflow's own `dag.test` on a migrated SQLite database."""
+"""The real DAGs, run by Airflow's own `dag.test` on a migrated SQLite database of Airflow's."""
 
 from __future__ import annotations
 

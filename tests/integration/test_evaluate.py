@@ -54,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_folder_is_evaluated_down_to_its_defect_types(folder: Path, tmp_path: Path, workspace: Path) -> None:
+def test_a_folder_is_evaluated_down_to_its_defect_types(folder: Path, tmp_path: Path, bare_workspace: Path) -> None:
     (tmp_path / "knobs.toml").write_text(KNOBS)
     out = tmp_path / "figures.json"
     done = CliRunner().invoke(
@@ -78,7 +78,7 @@ def test_a_folder_is_evaluated_down_to_its_defect_types(folder: Path, tmp_path: 
     assert "bite" in done.output
 
 
-def test_a_small_set_gets_the_lowest_rate_it_can_promise(folder: Path, tmp_path: Path, workspace: Path) -> None:
+def test_a_small_set_gets_the_lowest_rate_it_can_promise(folder: Path, tmp_path: Path, bare_workspace: Path) -> None:
     for path in sorted((folder / "train/good").iterdir())[30:]:
         path.unlink()
     (tmp_path / "knobs.toml").write_text(
@@ -94,7 +94,7 @@ def test_a_small_set_gets_the_lowest_rate_it_can_promise(folder: Path, tmp_path:
 
 
 def test_a_benchmark_writes_one_table_with_floors_spread_and_ablation(
-    folder: Path, tmp_path: Path, workspace: Path
+    folder: Path, tmp_path: Path, bare_workspace: Path
 ) -> None:
     (tmp_path / "knobs.toml").write_text(KNOBS.replace("epochs = 6", "epochs = 2"))
     out = tmp_path / "quality.json"
@@ -119,7 +119,7 @@ def test_a_benchmark_writes_one_table_with_floors_spread_and_ablation(
 
 
 def test_an_evaluation_that_fails_stops_the_benchmark_and_says_why(
-    folder: Path, tmp_path: Path, workspace: Path
+    folder: Path, tmp_path: Path, bare_workspace: Path
 ) -> None:
     (tmp_path / "knobs.toml").write_text("[model]\nheight_px = 65\n")
     with pytest.raises(CaeError, match=r"seed 0 ended with exit code 3: .*decoder_1"):

@@ -1,4 +1,4 @@
-"""The steps together, on real files, SQLite, Great Expectations, MLflow and a small network."""
+"""The steps together, on real files, both databases, Great Expectations, MLflow and a small network."""
 
 from __future__ import annotations
 
@@ -466,7 +466,7 @@ def test_a_moved_camera_light_is_reported_as_drift(plant: Plant) -> None:
     assert "brightness" in watch_drift(plant.line, NIGHT, plant.services).moved
 
 
-def test_housekeeping_keeps_flagged_maps_backs_up_and_finds_lost_scores(plant: Plant) -> None:
+def test_housekeeping_keeps_flagged_maps_and_finds_lost_scores(plant: Plant) -> None:
     import os
 
     key = _night(plant)
@@ -477,15 +477,22 @@ def test_housekeeping_keeps_flagged_maps_backs_up_and_finds_lost_scores(plant: P
     done = keep_house(plant.services, map_retention_days=90, backup_count=2)
     assert done.num_maps_removed == 30 - flagged
     assert len(list((plant.workspace / "maps").rglob("*.png"))) == flagged
-    copy = sa.create_engine(f"sqlite:///{plant.workspace / done.backup}")
-    with copy.connect() as connection:
-        assert connection.scalar(sa.select(sa.func.count()).select_from(schema.scores)) == 30
     with plant.services.engine.begin() as connection:
         connection.execute(
             sa.delete(schema.scores).where(schema.scores.c.batch_key == key, schema.scores.c.name == "ok00310.png")
         )
     with pytest.raises(CaeError, match=r"ok00310.png is neither scored nor quarantined"):
         keep_house(plant.services, map_retention_days=90, backup_count=2)
+
+
+@pytest.mark.sqlite_only("a database server has backups of its own")
+def test_housekeeping_backs_up_every_row(plant: Plant) -> None:
+    _night(plant)
+    _score(plant)
+    done = keep_house(plant.services, map_retention_days=90, backup_count=2)
+    copy = sa.create_engine(f"sqlite:///{plant.workspace / done.backup}")
+    with copy.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(schema.scores)) == 30
 
 
 def test_a_verdict_stays_when_an_image_is_judged_again(plant: Plant) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from tests.benchmarks.performance import growth, rows, scoring, training
 from tests.benchmarks.performance.plant import Plant, build
 from tests.benchmarks.performance.report import write_page
+from tests.postgresql import find_programs, start_postgresql
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -27,6 +28,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "workspace" / "bench" / "performance.json")
     parser.add_argument("--page", type=Path, default=REPOSITORY / "docs" / "performance.md")
     words = parser.parse_args()
+    # what is missing is told now, not after half an hour
+    find_programs()
     folder = Path(tempfile.mkdtemp(prefix="cae-bench-"))
     words.out.parent.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Any] = {"rows": words.rows, "rounds": scoring.ROUNDS}
@@ -60,9 +63,8 @@ def measure(folder: Path, *, num_images: int, num_rows: int) -> Iterator[tuple[s
     yield "growth", grow(plant, num_images)
     say(f"{num_rows:,} rows")
     tables = {"SQLite": rows.load(f"sqlite:///{folder / 'rows.db'}", num_rows)}
-    with rows.postgresql() as url:
-        if url:
-            tables["PostgreSQL"] = rows.load(url, num_rows)
+    with start_postgresql() as server:
+        tables["PostgreSQL"] = rows.load(server.create_database("rows"), num_rows)
     yield "tables", tables
 
 

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,33 +19,6 @@ from cae_pipeline.statistics.conformal import Threshold
 PER_TRANSACTION = 128
 PER_BATCH = 10_000
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@contextmanager
-def postgresql() -> Iterator[str | None]:
-    """Start a PostgreSQL of its own on loopback; None where its programs are not installed."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    programs = found[-1].parent if found else None
-    if programs is None and shutil.which("initdb") is None:
-        yield None
-        return
-    folder = Path(tempfile.mkdtemp(prefix="cae-postgresql-"))
-    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if as_user:
-        shutil.chown(folder, "postgres", "postgres")
-    program = (lambda name: str(programs / name)) if programs else (lambda name: name)
-    data, port = folder / "data", _free_port()
-    try:
-        _run([*as_user, program("initdb"), "-D", str(data), "-U", "cae", "-A", "trust", "-E", "UTF8"])
-        options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
-        _run([*as_user, program("pg_ctl"), "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start"])
-        _run([*as_user, program("createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "cae", "cae"])
-        yield f"postgresql+psycopg://cae@127.0.0.1:{port}/cae"
-    finally:
-        subprocess.run(
-            [*as_user, program("pg_ctl"), "-D", str(data), "-m", "fast", "stop"], check=False, capture_output=True
-        )
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def load(url: str, count: int) -> dict[str, Any]:
@@ -171,13 +136,3 @@ def _score(member: int) -> dict[str, Any]:
 
 def _key(batch: int) -> str:
     return f"{batch:032x}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _run(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True)
