@@ -7,11 +7,12 @@ a list of tasks with `data`, `predictions` and `annotations`, boxes in percent o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cae_pipeline.domain.outcome import Region, ScoredImage
 from cae_pipeline.domain.verdict import WORDS, Verdict
 from cae_pipeline.errors import ConfigurationError
 
@@ -32,40 +33,34 @@ LABELLING_CONFIG = f"""<View>
 """What a project in Label Studio is set up with."""
 
 
-def as_task(row: Mapping[str, Any], *, prefix: str) -> dict[str, Any]:
-    """Turn an image, as the results table knows it, into a task.
+def as_task(image: ScoredImage, verdicts: Sequence[Verdict], *, prefix: str) -> dict[str, Any]:
+    """Turn an image into a task.
 
     Args:
-        row: Columns of `verdicts.all_verdicts`.
+        image: As the results table knows it.
+        verdicts: All that was said of it, oldest first.
         prefix: What Label Studio finds the landing zone under, such as `/data/local-files/?d=`.
     """
+    word = "defect" if image.is_anomalous else "normal"
+    predicted = [_choice(word), *(_box(region, image) for region in image.regions)]
     return {
         "data": {
-            "image": f"{prefix}{row['line']}/{row['batch_id']}/{row['name']}",
-            "image_id": row["image_id"],
-            "line": row["line"],
-            "batch_id": row["batch_id"],
-            "night": str(row["night"]),
-            "score": row["score"],
-            "p_value": row["p_value"],
+            "image": f"{prefix}{image.line}/{image.batch_id}/{image.name}",
+            "image_id": image.image_id,
+            "line": image.line,
+            "batch_id": image.batch_id,
+            "night": str(image.night),
+            "score": image.score,
+            "p_value": image.p_value,
         },
-        "predictions": [
-            {
-                "model_version": row["model_version"],
-                "score": 1 - row["p_value"],
-                "result": [
-                    _choice("defect" if row["is_anomalous"] else "normal"),
-                    *(_box(region, row) for region in row["regions"]),
-                ],
-            }
-        ],
+        "predictions": [{"model_version": image.model_version, "score": 1 - image.p_value, "result": predicted}],
         "annotations": [
             {
-                "result": [_choice(said["verdict"]), *([_note(said["note"])] if said["note"] else [])],
-                "completed_by": {"email": said["author"]},
-                "created_at": said["created_at"].isoformat(),
+                "result": [_choice(verdict.verdict), *([_note(verdict.note)] if verdict.note else [])],
+                "completed_by": {"email": verdict.author},
+                "created_at": verdict.created_at.isoformat(),
             }
-            for said in row["verdicts"]
+            for verdict in verdicts
         ],
     }
 
@@ -132,19 +127,19 @@ def _note(text: str) -> dict[str, Any]:
     return {"from_name": "note", "to_name": IMAGE, "type": "textarea", "value": {"text": [text]}}
 
 
-def _box(region: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
-    across, down = 100 / row["width_px"], 100 / row["height_px"]
+def _box(region: Region, image: ScoredImage) -> dict[str, Any]:
+    across, down = 100 / image.width_px, 100 / image.height_px
     return {
         "from_name": BOXES,
         "to_name": IMAGE,
         "type": "rectanglelabels",
-        "original_width": row["width_px"],
-        "original_height": row["height_px"],
+        "original_width": image.width_px,
+        "original_height": image.height_px,
         "value": {
-            "x": region["x_px"] * across,
-            "y": region["y_px"] * down,
-            "width": region["width_px"] * across,
-            "height": region["height_px"] * down,
+            "x": region.x_px * across,
+            "y": region.y_px * down,
+            "width": region.width_px * across,
+            "height": region.height_px * down,
             "rotation": 0,
             "rectanglelabels": ["anomaly"],
         },

@@ -7,7 +7,7 @@ that model: another model, or the same one after a repair, may well be able to.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -183,3 +183,47 @@ class Judgement:
     outcome: Outcome
     judged_at: datetime
     dag_run_id: str = ""
+
+
+@dataclass(frozen=True)
+class ScoredImage:
+    """A scored image as it was judged last, where it lies, and what it is held against.
+
+    Attributes:
+        line: The product line.
+        batch_id: Folder in the landing zone.
+        night: Of its batch.
+        name: Of the file within its batch.
+        image_id: SHA-256 of its bytes.
+        score: Finite, ≥ 0.
+        p_value: In (0, 1].
+        threshold: Of the model version, in force now.
+        model_version: Who judged.
+        regions: Places above the threshold, worst first.
+        map_uri: File of the anomaly map, relative to the workspace.
+        map_unit: The score that 1.0 in that file stands for.
+        width_px: Columns as delivered.
+        height_px: Rows as delivered.
+        judged_at: When, aware and in UTC.
+    """
+
+    line: str
+    batch_id: str
+    night: date
+    name: str
+    image_id: str
+    score: float
+    p_value: float
+    threshold: float
+    model_version: str
+    regions: tuple[Region, ...]
+    map_uri: str
+    map_unit: float
+    width_px: int
+    height_px: int
+    judged_at: datetime
+
+    @property
+    def is_anomalous(self) -> bool:
+        """Whether it is flagged by the threshold in force."""
+        return self.score > self.threshold

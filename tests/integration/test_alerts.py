@@ -14,18 +14,20 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from cae_pipeline.adapters.results import ledger
-from cae_pipeline.adapters.results.schema import drift_reports, scores
+from cae_pipeline.adapters.results import drift_reports, ledger
+from cae_pipeline.adapters.results.ledger import Change
 from cae_pipeline.domain.promotion import Decision
 from cae_pipeline.errors import BatchRejectedError
 from cae_pipeline.orchestration.tasks import tell
 from cae_pipeline.statistics.drift import DriftReport
 from cae_pipeline.steps.life.review import say_verdict
 from cae_pipeline.steps.night.alert import raise_alerts
-from cae_pipeline.steps.night.score import plan_line, score_slices
+from cae_pipeline.steps.night.plan import plan_line
+from cae_pipeline.steps.night.score import score_slices
 from cae_pipeline.steps.night.validate import validate_batch
 from cae_pipeline.steps.night.watch import ask_for_retraining, watch_drift
 from cae_pipeline.steps.services import Services
+from tests import asking
 from tests.conftest import Plant, deliver, png, washer, washers
 
 NIGHT = date(2026, 1, 31)
@@ -89,9 +91,11 @@ def test_a_rejected_batch_a_refusal_and_drift_are_told_once(plant: Plant, receiv
     brighter = {f"b{i}.png": png(np.clip(washer(i).astype(int) + 14, 0, 255).astype(np.uint8)) for i in range(700, 730)}
     _score(plant, "2026-01-31", brighter)
     watch_drift(plant.line, NIGHT, plant.services)
-    version = ledger.champion_of(plant.services.engine, "washers")
+    version = asking.champion(plant.services)
     refused = Decision(False, ("ok: finite", "REFUSED: synthetic AUROC 0.4"))
-    ledger.record_decision(plant.services.engine, version, version, refused, plant.services.stamp())
+    with plant.services.write() as work:
+        ledger.record_decision(work.connection, Change(version, version), refused, plant.services.stamp())
+        work.commit()
     services = replace(plant.services, webhook_url=receiver.url)
     assert raise_alerts(NIGHT, [plant.line], services).num_delivered == 3
     told = {alert["kind"]: alert for alert in receiver.received}
@@ -105,7 +109,7 @@ def test_a_rejected_batch_a_refusal_and_drift_are_told_once(plant: Plant, receiv
 
 
 def test_drift_that_goes_on_is_told_once_a_week(plant: Plant, receiver: Receiver) -> None:
-    engine, version = plant.services.engine, ledger.champion_of(plant.services.engine, "washers").model_version
+    engine, version = plant.services.engine, asking.champion(plant.services).model_version
     services = replace(plant.services, webhook_url=receiver.url)
     first = date(2026, 1, 1)
     diagnoses = [*["defects"] * 9, "none", "defects", "camera", "camera"]
@@ -217,14 +221,13 @@ def test_drift_asks_for_a_training_by_the_lines_policy_and_not_again_while_it_co
     assert (wanted.trigger, wanted.reason, wanted.mode) == ("drift", "product: because", "refresh")
     assert ask_for_retraining(plant.line, _report("product"), _at(plant.services, now + timedelta(days=9))) is None
     # asked for is not promoted
-    assert ledger.champion_of(plant.services.engine, "washers").model_version == "cae-washers/1"
+    assert asking.champion(plant.services).model_version == "cae-washers/1"
 
 
 def test_enough_new_verdicts_ask_for_a_training(plant: Plant) -> None:
     _score(plant, "2026-01-31", washers(range(300, 310)))
     line = replace(plant.line, retraining=replace(plant.line.retraining, min_verdicts=5, cool_down_days=0))
-    with plant.services.engine.connect() as connection:
-        ids = list(connection.scalars(sa.select(scores.c.image_id)))
+    ids = [row["image_id"] for row in asking.judged(plant.services)]
     for image_id in ids[:4]:
         say_verdict(image_id, "normal", plant.services)
         say_verdict(ids[9], "unsure", plant.services)

@@ -17,9 +17,11 @@ from fastapi import HTTPException
 from fastapi.testclient import TestClient
 
 from cae_pipeline.adapters import label_studio, tracking
-from cae_pipeline.adapters.results import images as image_rows
-from cae_pipeline.adapters.results import ledger, models, queries, schema, thresholds, verdicts
-from cae_pipeline.adapters.results.queries import AnomalyFilter, Page
+from cae_pipeline.adapters.results import thresholds, verdicts
+from cae_pipeline.adapters.results.judgements import UnflaggedImage
+from cae_pipeline.adapters.results.queries.anomalies import AnomalyRow
+from cae_pipeline.adapters.results.queries.images import ImageHistory, show_image
+from cae_pipeline.adapters.results.queries.models import LedgerRow
 from cae_pipeline.domain.verdict import Use, Verdict, use_of
 from cae_pipeline.errors import (
     ArtefactError,
@@ -30,15 +32,18 @@ from cae_pipeline.errors import (
     TooFewVerdictsError,
 )
 from cae_pipeline.steps.housekeeping import keep_house
+from cae_pipeline.steps.life.normal import usual_share
 from cae_pipeline.steps.life.promote import approve_challenger, decision_page, promote_challenger, roll_back
 from cae_pipeline.steps.life.review import review_queue, say_verdict
-from cae_pipeline.steps.life.snapshot import newly_accepted, rebuild_snapshot, take_snapshot
+from cae_pipeline.steps.life.snapshot import rebuild_snapshot, take_snapshot
 from cae_pipeline.steps.life.threshold import fit_to_rate, fit_to_verdicts, set_threshold
 from cae_pipeline.steps.life.train import train_model
-from cae_pipeline.steps.night.score import plan_line, score_slices
+from cae_pipeline.steps.night.plan import plan_line
+from cae_pipeline.steps.night.score import score_slices
 from cae_pipeline.steps.night.validate import validate_batch
 from cae_pipeline.web.api import review_api
 from cae_pipeline.web.app import reports_app
+from tests import asking
 from tests.conftest import Plant, deliver, washers
 
 NIGHT = date(2026, 1, 31)
@@ -60,14 +65,12 @@ def inspected(plant: Plant) -> Plant:
     return plant
 
 
-def _flagged(plant: Plant) -> dict[str, dict[str, Any]]:
-    rows = queries.list_anomalies(plant.services.engine, AnomalyFilter(line="washers"), Page("-score", page_size=500))
-    return {row["name"]: row for row in rows}
+def _flagged(plant: Plant) -> dict[str, AnomalyRow]:
+    return {row.name: row for row in asking.anomalies(plant.services, line="washers")}
 
 
 def _all_scores(plant: Plant) -> list[sa.RowMapping]:
-    with plant.services.engine.connect() as connection:
-        return list(connection.execute(sa.select(schema.scores)).mappings())
+    return asking.judged(plant.services)
 
 
 def _judge(plant: Plant, name: str, word: str) -> str:
@@ -75,8 +78,20 @@ def _judge(plant: Plant, name: str, word: str) -> str:
     return say_verdict(image_id, word, plant.services)
 
 
-def _ledger(plant: Plant) -> list[dict[str, Any]]:
-    return queries.list_promotions(plant.services.engine, "washers", Page("promotion_id"))
+def _ledger(plant: Plant) -> list[LedgerRow]:
+    return asking.ledger_rows(plant.services)
+
+
+def _append(plant: Plant, given: list[Verdict]) -> int:
+    with plant.services.write() as work:
+        new = verdicts.append(work.connection, given)
+        work.commit()
+    return new
+
+
+def _history(plant: Plant, image_id: str) -> ImageHistory:
+    with plant.services.read() as connection:
+        return show_image(connection, image_id)
 
 
 def test_a_new_threshold_judges_past_scores_again_and_none_is_worked_out_again(inspected: Plant) -> None:
@@ -85,14 +100,14 @@ def test_a_new_threshold_judges_past_scores_again_and_none_is_worked_out_again(i
     changed = set_threshold(inspected.line, low, inspected.services, note="the customer is strict this week")
     after = _all_scores(inspected)
     assert (changed.num_newly_flagged, changed.num_no_longer_flagged) == (len(before) - 4 - len(flagged), 0)
-    assert [(r["image_id"], r["score"], r["scored_at"]) for r in before] == [
-        (r["image_id"], r["score"], r["scored_at"]) for r in after
+    assert [(r["image_id"], r["score"], r["judged_at"]) for r in before] == [
+        (r["image_id"], r["score"], r["judged_at"]) for r in after
     ]
-    assert all(row["is_anomalous"] == (row["score"] > low) for row in after)
     now = _flagged(inspected)
-    assert {row["threshold"] for row in now.values()} == {low}
+    assert set(now) == {row["name"] for row in after if row["score"] > low}
+    assert {row.threshold for row in now.values()} == {low}
     # those that were not flagged when they were scored get their regions from the map
-    assert all(row["regions"] for row in now.values())
+    assert all(row.regions for row in now.values())
     back = set_threshold(inspected.line, changed.before, inspected.services)
     assert back.num_no_longer_flagged == changed.num_newly_flagged
     assert set(_flagged(inspected)) == set(flagged)
@@ -108,19 +123,19 @@ def test_images_scored_while_the_threshold_changes_are_judged_by_the_new_one(pla
 
 
 def test_every_threshold_stays_in_history_with_who_when_why_and_what_it_promises(inspected: Plant) -> None:
-    champion = ledger.champion_of(inspected.services.engine, "washers")
+    champion = asking.champion(inspected.services)
     set_threshold(inspected.line, champion.threshold * 1.1, inspected.services, note="fewer false alarms")
     services = replace(inspected.services, author="Ada")
     assert fit_to_rate(inspected.line, services).threshold == champion.threshold
-    first, given, fitted = thresholds.threshold_history(inspected.services.engine, champion.model_version)
-    assert [row["method"] for row in (first, given, fitted)] == ["conformal", "given", "conformal"]
-    assert (given["note"], fitted["author"]) == ("fewer false alarms", "Ada")
-    assert given["target_false_alarm_rate"] <= first["target_false_alarm_rate"]
+    with inspected.services.read() as connection:
+        first, given, fitted = thresholds.threshold_history(connection, champion.model_version)
+    assert [row.method for row in (first, given, fitted)] == ["conformal", "given", "conformal"]
+    assert (given.note, fitted.author) == ("fewer false alarms", "Ada")
+    assert given.target_false_alarm_rate <= first.target_false_alarm_rate
     [*_, last] = _ledger(inspected)
-    assert (last["event"], last["author"], last["to_threshold_id"]) == ("threshold", "Ada", fitted["threshold_id"])
-    assert last["figures"]["before"] == pytest.approx(champion.threshold * 1.1)
-    with inspected.services.engine.connect() as connection:
-        assert connection.scalar(sa.select(schema.champions.c.threshold_id)) == fitted["threshold_id"]
+    assert (last.event, last.author, last.to_threshold_id) == ("threshold", "Ada", fitted.threshold_id)
+    assert last.figures["before"] == pytest.approx(champion.threshold * 1.1)
+    assert asking.champion(inspected.services).threshold_id == fitted.threshold_id
 
 
 def test_a_rate_that_the_images_cannot_promise_is_refused_with_how_many_are_needed(inspected: Plant) -> None:
@@ -140,7 +155,7 @@ def test_verdicts_choose_a_threshold_by_f1_and_by_cost(inspected: Plant) -> None
     assert sum(name.startswith("bad") for name in _flagged(inspected)) >= 11
     dear_miss = fit_to_verdicts(inspected.line, inspected.services, costs=(1000, 1))
     assert dear_miss.threshold <= f1.threshold
-    assert all(row["is_anomalous"] for row in _all_scores(inspected) if row["name"].startswith("bad"))
+    assert all(row["score"] > row["threshold"] for row in _all_scores(inspected) if row["name"].startswith("bad"))
     dear_alarm = fit_to_verdicts(inspected.line, inspected.services, costs=(1, 1000))
     assert dear_alarm.threshold >= dear_miss.threshold
 
@@ -151,11 +166,11 @@ def test_a_rollback_is_an_event_and_the_past_knows_who_served_when(inspected: Pl
     assert promote_challenger(inspected.line, second.model_version, services).promote
     between = services.clock()
     assert roll_back(inspected.line, services, note="too many false alarms").model_version == "cae-washers/1"
-    engine = services.engine
-    assert ledger.champion_of(engine, "washers").model_version == "cae-washers/1"
-    assert ledger.champion_of(engine, "washers", as_of=between).model_version == "cae-washers/2"
+    assert asking.champion(services).model_version == "cae-washers/1"
+    assert asking.champion(services, as_of=between).model_version == "cae-washers/2"
+    assert asking.version(services, "cae-washers/2").state == "rolled_back"
     *_, last = _ledger(inspected)
-    assert [last[name] for name in ("event", "from_version", "to_version", "note")] == [
+    assert [getattr(last, name) for name in ("event", "from_version", "to_version", "note")] == [
         "rollback",
         "cae-washers/2",
         "cae-washers/1",
@@ -189,28 +204,28 @@ def test_a_line_that_wants_approval_is_served_by_the_old_model_until_a_person_ag
         approve_challenger(careful, version.model_version, plant.services)
     decision = promote_challenger(careful, version.model_version, plant.services)
     assert (decision.promote, decision.awaits_approval) == (True, True)
-    assert ledger.champion_of(plant.services.engine, "washers").model_version == "cae-washers/1"
+    assert asking.champion(plant.services).model_version == "cae-washers/1"
     page = (plant.workspace / decision_page(version.model_version)).read_text()
     assert "awaits approval" in page
     assert "cae champion approve washers cae-washers/2" in page
     boss = replace(plant.services, author="boss")
     assert approve_challenger(careful, version.model_version, boss).model_version == "cae-washers/2"
-    assert ledger.champion_of(plant.services.engine, "washers").model_version == "cae-washers/2"
-    assert [(row["event"], row["author"]) for row in _ledger(plant)][-1] == ("promotion", "boss")
+    assert asking.champion(plant.services).model_version == "cae-washers/2"
+    assert [(row.event, row.author) for row in _ledger(plant)][-1] == ("promotion", "boss")
 
 
 def test_the_gate_keeps_every_figure_in_row_tags_and_page(plant: Plant) -> None:
     [first] = _ledger(plant)
-    figures = first["figures"]["challenger"]
+    figures = first.figures["challenger"]
     assert {"synthetic_auroc", "undone", "explained", "milliseconds_per_image", "peak_mib"} <= set(figures)
     assert figures["score_difference"] < 1e-4
     assert 50 < figures["peak_mib"] < 2048
     client = mlflow.MlflowClient(plant.services.tracking_uri)
     assert client.get_model_version("cae-washers", "1").tags["decision"] == "promoted"
     page = (plant.workspace / decision_page("cae-washers/1")).read_text()
-    for reason in first["reasons"]:
+    for reason in first.reasons:
         assert reason.split(": ", 1)[1] in page.replace("&#39;", "'")
-    run_id = models.find_version(plant.services.engine, "cae-washers/1").run_id
+    run_id = asking.version(plant.services, "cae-washers/1").run_id
     assert "gate.html" in {item.path for item in client.list_artifacts(run_id)}
 
 
@@ -233,13 +248,13 @@ def test_verdicts_flow_back_and_no_image_both_teaches_and_examines(inspected: Pl
 
 
 def test_a_refresh_learns_from_newly_accepted_images_and_keeps_every_part_apart(inspected: Plant) -> None:
-    services, engine = inspected.services, inspected.services.engine
-    champion = ledger.champion_of(engine, "washers")
-    flagged = {row["image_id"] for row in _all_scores(inspected) if row["is_anomalous"]}
+    services = inspected.services
+    champion = asking.champion(services)
+    flagged = {row.image_id for row in _flagged(inspected).values()}
     line = replace(inspected.line, retraining=replace(inspected.line.retraining, max_new_per_batch=10))
     version = train_model(line, services, refresh=True)
-    before = {row["image_id"]: row["part"] for row in image_rows.snapshot_images(engine, champion.model_version)}
-    after = {row["image_id"]: row["part"] for row in image_rows.snapshot_images(engine, version.model_version)}
+    before = {row.image.image_id: row.part for row in asking.snapshot(services, champion.model_version)}
+    after = {row.image.image_id: row.part for row in asking.snapshot(services, version.model_version)}
     assert len(after) == len(before) + 10
     assert not set(after) & flagged
     assert {image_id: after[image_id] for image_id in before} == before
@@ -247,8 +262,8 @@ def test_a_refresh_learns_from_newly_accepted_images_and_keeps_every_part_apart(
 
 
 def test_a_snapshot_that_cannot_be_rebuilt_says_which_files_are_gone(plant: Plant) -> None:
-    version = ledger.champion_of(plant.services.engine, "washers")
-    assert Counter(row["part"] for row in rebuild_snapshot(version, plant.services)) == {
+    version = asking.champion(plant.services)
+    assert Counter(row.part for row in rebuild_snapshot(version, plant.services)) == {
         "train": 52,
         "validation": 12,
         "calibration": 16,
@@ -259,26 +274,21 @@ def test_a_snapshot_that_cannot_be_rebuilt_says_which_files_are_gone(plant: Plan
 
 
 def test_a_refresh_takes_at_most_so_many_of_a_batch_and_keeps_the_oddest_back() -> None:
-    rows: list[Any] = [
-        {"batch_key": key, "image_id": f"{key}{n}", "p_value": (n + 1) / 20, "verdict": None}
-        for key in "ab"
-        for n in range(20)
-    ]
-    rows.append({"batch_key": "a", "image_id": "alarm", "p_value": 0.01, "verdict": "normal"})
-    chosen = [row["image_id"] for row in newly_accepted(rows, max_per_batch=15, review_share=0.1)]
-    assert Counter(image_id[0] for image_id in chosen if image_id != "alarm") == {"a": 15, "b": 15}
-    assert not {"a0", "a1", "b0", "b1"} & set(chosen)
-    assert "alarm" in chosen
+    unflagged = [UnflaggedImage(f"{n}.png", f"{n:064x}", (n + 1) / 20) for n in range(20)]
+    chosen = usual_share(unflagged, max_images=15, review_share=0.1)
+    assert len(set(chosen)) == 15
+    assert not {"0.png", "1.png"} & set(chosen)
+    assert set(usual_share(unflagged, max_images=99, review_share=0.1)) == {f"{n}.png" for n in range(2, 20)}
 
 
 def test_the_queue_begins_at_the_threshold_and_brings_new_kinds_until_all_are_judged(inspected: Plant) -> None:
-    champion = ledger.champion_of(inspected.services.engine, "washers")
+    champion = asking.champion(inspected.services)
     queue = review_queue(inspected.line, inspected.services, count=9)
-    assert [row["why"] for row in queue].count("new_kind") == 3
-    near = [row["score"] / champion.threshold for row in queue if row["why"] == "near_threshold"]
+    assert [row.why for row in queue].count("new_kind") == 3
+    near = [row.image.score / champion.threshold for row in queue if row.why == "near_threshold"]
     far = [max(ratio, 1 / ratio) for ratio in near]
     assert far == sorted(far)
-    judged = queue[0]["image_id"]
+    judged = queue[0].image.image_id
     say_verdict(judged, "unsure", inspected.services)
     everything = review_queue(inspected.line, inspected.services, count=999)
     assert len(everything) == 35
@@ -290,17 +300,14 @@ def test_precision_comes_with_its_interval(inspected: Plant) -> None:
     for name in names[:4]:
         _judge(inspected, name, "defect")
     _judge(inspected, names[4], "normal")
-    [rate] = [
-        r for r in queries.list_daily_rates(inspected.services.engine, None, Page("night")) if r["night"] == NIGHT
-    ]
-    assert (rate["num_confirmed"], rate["num_false_alarms"], rate["precision"]) == (4, 1, 0.8)
-    assert (rate["precision_low"], rate["precision_high"]) == pytest.approx((0.3755, 0.9638), abs=1e-3)
+    [rate] = [row for row in asking.rates(inspected.services) if row.night == NIGHT]
+    assert (rate.num_confirmed, rate.num_false_alarms, rate.precision) == (4, 1, 0.8)
+    assert (rate.precision_low, rate.precision_high) == pytest.approx((0.3755, 0.9638), abs=1e-3)
 
 
 def test_label_studio_gets_predictions_and_gives_verdicts_once(inspected: Plant, tmp_path: Path) -> None:
     image_id = _judge(inspected, next(iter(_flagged(inspected))), "defect")
-    engine = inspected.services.engine
-    tasks = [label_studio.as_task(row, prefix="s3://landing/") for row in verdicts.all_verdicts(engine, "washers")]
+    tasks = label_studio_tasks("washers", inspected.services, prefix="s3://landing/")
     [task] = [task for task in tasks if task["data"]["image_id"] == image_id]
     assert task["data"]["image"].startswith("s3://landing/washers/2026-01-31/bad")
     [prediction] = task["predictions"]
@@ -316,10 +323,9 @@ def test_label_studio_gets_predictions_and_gives_verdicts_once(inspected: Plant,
     export = tmp_path / "export.json"
     export.write_text(json.dumps(tasks))
     said = label_studio.read_verdicts(export)
-    assert verdicts.record_verdicts(engine, said) == 1
-    assert verdicts.record_verdicts(engine, said) == 0
-    known = queries.show_image(engine, image_id)["verdicts"]
-    assert [(row["verdict"], row["author"]) for row in known][1:] == [("normal", "label-studio:7")]
+    assert [_append(inspected, said) for _ in range(2)] == [1, 0]
+    known = _history(inspected, image_id).verdicts
+    assert [(verdict.verdict, verdict.author) for verdict in known][1:] == [("normal", "label-studio:7")]
 
 
 @pytest.mark.parametrize(
@@ -337,8 +343,8 @@ def test_an_import_that_names_an_unknown_image_writes_nothing(inspected: Plant) 
     [known] = [row["image_id"] for row in _all_scores(inspected)][:1]
     said = [Verdict(image_id, "defect", "me", datetime.now(UTC)) for image_id in (known, "f" * 64)]
     with pytest.raises(NotFoundError):
-        verdicts.record_verdicts(inspected.services.engine, said)
-    assert queries.show_image(inspected.services.engine, known)["verdicts"] == []
+        _append(inspected, said)
+    assert _history(inspected, known).verdicts == ()
 
 
 def test_the_api_takes_verdicts_from_who_may_judge_and_from_nobody_else(inspected: Plant) -> None:
@@ -365,12 +371,12 @@ def test_the_api_takes_verdicts_from_who_may_judge_and_from_nobody_else(inspecte
     # a form of another site cannot send JSON
     assert api.post(address, content='{"verdict": "defect"}', headers={"content-type": "text/plain"}).status_code == 422
     assert client(refuse).post(address, json={"verdict": "defect"}).status_code == 403
-    assert len(queries.show_image(inspected.services.engine, image_id)["verdicts"]) == 1
+    assert len(_history(inspected, image_id).verdicts) == 1
 
 
 def test_codes_are_kept_with_the_scores(inspected: Plant) -> None:
     rows = _all_scores(inspected)
-    codes = np.stack([np.frombuffer(row["code"], "<f2") for row in rows])
+    codes = np.stack([np.frombuffer(row["latent"], "<f2") for row in rows])
     assert codes.shape == (36, inspected.line.model.code_size)
     assert np.isfinite(codes).all()
     assert codes.std(axis=0).max() > 0

@@ -16,31 +16,31 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from cae_pipeline.adapters.results import batches as batch_rows
 from cae_pipeline.adapters.results import images as image_rows
-from cae_pipeline.adapters.results import ledger, models, queries, schema, verdicts
-from cae_pipeline.adapters.results.queries import AnomalyFilter, Page
+from cae_pipeline.adapters.results import integrity, schema
 from cae_pipeline.detector.error_maps import NetworkOutputs
 from cae_pipeline.detector.scorer import Forward
 from cae_pipeline.detector.sessions import onnx_forward
 from cae_pipeline.domain.images import Pixels
 from cae_pipeline.domain.line import ValidationSettings
-from cae_pipeline.domain.verdict import Verdict
 from cae_pipeline.errors import BatchRejectedError, CaeError, NoChampionError, NotFoundError
 from cae_pipeline.reporting import pictures
 from cae_pipeline.steps.housekeeping import keep_house
 from cae_pipeline.steps.life import gate
 from cae_pipeline.steps.life.promote import promote_challenger
+from cae_pipeline.steps.life.review import release_images, say_verdict
 from cae_pipeline.steps.life.snapshot import take_snapshot
 from cae_pipeline.steps.life.train import train_model
 from cae_pipeline.steps.night import load
 from cae_pipeline.steps.night.find import find_batches
+from cae_pipeline.steps.night.plan import plan_line
 from cae_pipeline.steps.night.publish import publish_night
 from cae_pipeline.steps.night.read import read_image, read_images
 from cae_pipeline.steps.night.rescore import plan_rescoring
-from cae_pipeline.steps.night.score import plan_line, score_slices
+from cae_pipeline.steps.night.score import score_slices
 from cae_pipeline.steps.night.validate import validate_batch
 from cae_pipeline.steps.night.watch import watch_drift
+from tests import asking
 from tests.conftest import Plant, at_once, deliver, png, washer, washers
 
 NIGHT = date(2026, 1, 31)
@@ -63,7 +63,7 @@ REASONS = {
 def _night(plant: Plant, batch_id: str = "2026-01-31") -> str:
     files = washers(range(300, 320)) | washers(range(400, 410), defect=True) | TROUBLE
     deliver(plant.landing, "washers", batch_id, files)
-    return validate_batch(plant.line, batch_id, plant.services).batch_key
+    return validate_batch(plant.line, batch_id, plant.services).delivery_key
 
 
 def _score(plant: Plant) -> int:
@@ -80,34 +80,27 @@ def _counts(plant: Plant) -> dict[str, int]:
 
 
 def _scored(plant: Plant, model_version: str) -> list[str]:
-    query = sa.select(schema.scores.c.name).where(schema.scores.c.model_version == model_version)
-    with plant.services.engine.connect() as connection:
-        return list(connection.scalars(query))
-
-
-def _anomalies(plant: Plant, **wanted: Any) -> list[dict[str, Any]]:
-    return queries.list_anomalies(plant.services.engine, AnomalyFilter(**wanted), Page("-score", page_size=500))
+    return [row["name"] for row in asking.judged(plant.services, model_version=model_version, outcome="scored")]
 
 
 def test_every_member_of_a_finished_batch_is_scored_or_quarantined_with_its_reason(plant: Plant) -> None:
     key = _night(plant)
     _score(plant)
     with plant.services.engine.connect() as connection:
-        rows = connection.execute(sa.select(schema.images).where(schema.images.c.batch_key == key)).mappings().all()
-        judged = set(connection.scalars(sa.select(schema.scores.c.name).where(schema.scores.c.batch_key == key)))
+        rows = connection.execute(sa.select(schema.images).where(schema.images.c.delivery_key == key)).mappings().all()
+    judged = {row["name"] for row in asking.judged(plant.services, delivery_key=key)}
     assert {row["name"]: row["reason"] for row in rows if row["status"] == "quarantined"} == REASONS
     assert judged == {row["name"] for row in rows if row["status"] == "accepted"}
     assert len(judged) == 30
-    batch = batch_rows.find_batch(plant.services.engine, key)
-    assert batch is not None
-    assert batch["status"] == "scored"
-    assert (plant.workspace / batch["data_docs_uri"]).read_text().startswith("<!DOCTYPE html>")
+    delivery = asking.delivery(plant.services)
+    assert delivery.status == "scored"
+    assert (plant.workspace / delivery.data_docs_uri).read_text().startswith("<!DOCTYPE html>")
 
 
 def test_defects_are_flagged_and_normal_images_mostly_are_not(plant: Plant) -> None:
     _night(plant)
     _score(plant)
-    flagged = Counter(row["name"][:3] for row in _anomalies(plant))
+    flagged = Counter(row.name[:3] for row in asking.anomalies(plant.services))
     assert flagged["bad"] >= 9
     assert flagged["ok0"] <= 6
 
@@ -115,18 +108,18 @@ def test_defects_are_flagged_and_normal_images_mostly_are_not(plant: Plant) -> N
 def test_a_flagged_image_points_at_its_defect_and_carries_its_lineage(plant: Plant) -> None:
     _night(plant)
     _score(plant)
-    worst = _anomalies(plant)[0]
-    version = ledger.champion_of(plant.services.engine, "washers")
-    assert (worst["model_version"], worst["run_id"]) == (version.model_version, version.run_id)
-    assert 0 < worst["p_value"] <= 0.1
-    clean, bitten = washer(int(worst["name"][3:8])), washer(int(worst["name"][3:8]), defect=True)
+    worst = asking.anomalies(plant.services)[0]
+    version = asking.champion(plant.services)
+    assert (worst.model_version, worst.run_id) == (version.model_version, version.run_id)
+    assert 0 < worst.p_value <= 0.1
+    clean, bitten = washer(int(worst.name[3:8])), washer(int(worst.name[3:8]), defect=True)
     place = np.argwhere(np.abs(clean.astype(int) - bitten) > 40).mean(axis=0)
-    box = worst["regions"][0]
+    box = worst.regions[0]
     assert box["x_px"] - 4 <= place[1] <= box["x_px"] + box["width_px"] + 4
     assert box["y_px"] - 4 <= place[0] <= box["y_px"] + box["height_px"] + 4
-    multiples = pictures.decode_map(plant.workspace / worst["map_uri"])
+    multiples = pictures.decode_map(plant.workspace / worst.map_uri)
     assert multiples.shape == (32, 32)
-    assert multiples.max() == pytest.approx(worst["score"] / worst["threshold"], abs=2e-3)
+    assert multiples.max() == pytest.approx(worst.score / worst.threshold, abs=2e-3)
 
 
 def test_the_same_batch_delivered_twice_is_scored_once(plant: Plant) -> None:
@@ -163,41 +156,37 @@ def test_a_rejected_batch_can_be_released_and_is_then_scored(plant: Plant) -> No
     deliver(plant.landing, "washers", "2026-01-31", washers([300, 301]))
     with pytest.raises(BatchRejectedError):
         validate_batch(plant.line, "2026-01-31", plant.services)
-    engine = plant.services.engine
-    row = batch_rows.newest_delivery(engine, "washers", "2026-01-31")
-    names = image_rows.releasable(engine, row["batch_key"])
-    stamp: dict[str, Any] = {"author": "me", "note": "a short shift", "released_at": plant.services.clock()}
-    assert image_rows.release(engine, row["batch_key"], names, **stamp) == 2
-    assert image_rows.release(engine, row["batch_key"], names, **stamp) == 0
+    services = replace(plant.services, author="me")
+    assert release_images("washers", "2026-01-31", (), services, note="a short shift").released == 2
+    assert release_images("washers", "2026-01-31", (), services).released == 0
     assert _score(plant) == 2
-    [shown] = [r for r in queries.list_quarantined(engine, "washers", Page("name")) if r["name"] == "ok00300.png"]
-    assert (shown["reason"], shown["released_by"]) == ("batch_rejected", "me")
-    [rate] = [r for r in queries.list_daily_rates(engine, "washers", Page("night")) if r["night"] == NIGHT]
-    assert (rate["num_images"], rate["num_quarantined"], rate["num_scored"]) == (2, 0, 2)
+    [shown] = [row for row in asking.unscored(services) if row.name == "ok00300.png"]
+    assert (shown.reason, shown.released_by) == ("batch_rejected", "me")
+    [rate] = [row for row in asking.rates(services) if row.night == NIGHT]
+    assert (rate.num_images, rate.num_quarantined, rate.num_scored, rate.num_waiting) == (2, 0, 2, 0)
 
 
 def test_a_file_that_changed_after_its_manifest_is_quarantined_as_such(plant: Plant) -> None:
     folder = deliver(plant.landing, "washers", "2026-01-31", washers(range(300, 306)))
     (folder / "ok00300.png").write_bytes(png(washer(999)))
     (folder / "ok00301.png").unlink()
-    key = validate_batch(plant.line, "2026-01-31", plant.services).batch_key
-    rows = queries.list_quarantined(plant.services.engine, "washers", Page("name"))
-    assert {row["name"]: row["reason"] for row in rows} == {"ok00300.png": "changed", "ok00301.png": "missing"}
-    assert len(image_rows.accepted_images(plant.services.engine, [key])) == 4
+    key = validate_batch(plant.line, "2026-01-31", plant.services).delivery_key
+    assert {row.name: row.reason for row in asking.unscored(plant.services)} == {
+        "ok00300.png": "changed",
+        "ok00301.png": "missing",
+    }
+    with plant.services.read() as connection:
+        assert len(image_rows.accepted_images(connection, [key])) == 4
 
 
 def test_a_file_that_changes_after_validation_fails_and_never_passes_for_normal(plant: Plant) -> None:
-    key = _night(plant)
+    _night(plant)
     (plant.landing / "washers" / "2026-01-31" / "ok00305.png").write_bytes(png(washer(999)))
     _score(plant)
-    [row] = [
-        r for r in queries.list_quarantined(plant.services.engine, "washers", Page("name")) if r["status"] == "failed"
-    ]
-    assert (row["name"], row["reason"]) == ("ok00305.png", "scoring_failed")
-    assert "other bytes" in row["detail"]
-    batch = batch_rows.find_batch(plant.services.engine, key)
-    assert batch is not None
-    assert batch["status"] == "scored"
+    [row] = [row for row in asking.unscored(plant.services) if row.status == "failed"]
+    assert (row.name, row.reason) == ("ok00305.png", "changed")
+    assert "other bytes" in row.detail
+    assert asking.delivery(plant.services).status == "scored"
 
 
 def test_training_and_scoring_see_the_same_pixels_of_every_kind_of_file(plant: Plant) -> None:
@@ -215,15 +204,13 @@ def test_training_and_scoring_see_the_same_pixels_of_every_kind_of_file(plant: P
     }
     deliver(plant.landing, "washers", "normal-2", files)
     limitless = replace(plant.line, validation=ValidationSettings(modes=("L", "RGB", "I;16"), near_duplicates=False))
-    key = validate_batch(limitless, "normal-2", plant.services).batch_key
-    held_back = image_rows.releasable(plant.services.engine, key)
-    now = plant.services.clock()
-    image_rows.release(plant.services.engine, key, held_back, author="me", note="another camera", released_at=now)
+    validate_batch(limitless, "normal-2", plant.services)
+    release_images("washers", "normal-2", (), plant.services, note="another camera")
     snapshot = take_snapshot(limitless, plant.services)
-    others = [row for row in snapshot.rows if row["batch_id"] == "normal-2"]
-    assert {row["name"] for row in others} == set(files)
-    for row, trained_on in zip(snapshot.rows, snapshot.pixels, strict=True):
-        scored_on = read_image(row, snapshot.model, plant.services).pixels
+    others = [image for image in snapshot.images if image.batch_id == "normal-2"]
+    assert {image.name for image in others} == set(files)
+    for image, trained_on in zip(snapshot.images, snapshot.pixels, strict=True):
+        scored_on = read_image(image, snapshot.model, plant.services).pixels
         assert scored_on is not None
         np.testing.assert_array_equal(scored_on, trained_on)
 
@@ -233,23 +220,23 @@ def test_every_runtime_writes_the_same_rows(plant: Plant) -> None:
     rows: dict[str, list[Any]] = {}
     for runtime in ("keras", "onnx", "openvino"):
         _score(replace(plant, services=replace(plant.services, runtime=runtime)))
+        rows[runtime] = asking.judged(plant.services, delivery_key=key)
         with plant.services.engine.begin() as connection:
-            columns = sa.select(schema.scores).where(schema.scores.c.batch_key == key).order_by(schema.scores.c.name)
-            rows[runtime] = list(connection.execute(columns).mappings())
-            connection.execute(sa.delete(schema.scores).where(schema.scores.c.batch_key == key))
-            batch = schema.batches.c.batch_key == key
-            connection.execute(sa.update(schema.batches).where(batch).values(status="validated", finished_at=None))
+            connection.execute(sa.delete(schema.judgements).where(schema.judgements.c.delivery_key == key))
+            delivery = schema.deliveries.c.delivery_key == key
+            waiting = sa.update(schema.deliveries).where(delivery).values(status="validated", finished_at=None)
+            connection.execute(waiting)
     for runtime in ("onnx", "openvino"):
         assert len(rows[runtime]) == len(rows["keras"]) == 30
         for ours, reference in zip(rows[runtime], rows["keras"], strict=True):
             assert ours["score"] == pytest.approx(reference["score"], rel=1e-4)
             assert ours["p_value"] == reference["p_value"]
-            assert ours["is_anomalous"] == reference["is_anomalous"]
+            assert ours["regions"] == reference["regions"]
             assert ours["map_uri"] == reference["map_uri"]
 
 
 def test_a_registered_model_says_how_far_it_is_from_the_trained_one(plant: Plant) -> None:
-    figures = ledger.champion_of(plant.services.engine, "washers").figures
+    figures = asking.champion(plant.services).figures
     assert 0 <= figures["export_reconstruction_difference"] <= 1e-5
     assert 0 <= figures["export_score_difference"] <= 1e-4
     assert figures["openvino_speedup"] > 0
@@ -270,11 +257,8 @@ def test_broken_weights_fail_their_images_and_flag_none_as_normal(
     monkeypatch.setattr(load, "onnx_forward", lambda graph: _nothing_but_nan(onnx_forward(graph)))
     _score(replace(plant, services=replace(plant.services, runtime="onnx")))
     assert _scored(plant, "cae-washers/1") == []
-    failed = [
-        r
-        for r in queries.list_quarantined(plant.services.engine, "washers", Page("name", page_size=99))
-        if r["status"] == "failed"
-    ]
+    failed = [row for row in asking.unscored(plant.services) if row.status == "failed"]
+    assert {row.reason for row in failed} == {"not_finite"}
     assert len(failed) == 30
 
 
@@ -283,8 +267,8 @@ def test_a_near_duplicate_is_told_from_a_duplicate(plant: Plant) -> None:
     almost = np.clip(washer(300).astype(int) + 1, 0, 255).astype(np.uint8)
     deliver(plant.landing, "washers", "2026-01-31", night | {"z.png": png(almost)})
     validate_batch(plant.line, "2026-01-31", plant.services)
-    [row] = queries.list_quarantined(plant.services.engine, "washers", Page("name"))
-    assert (row["name"], row["reason"]) == ("z.png", "near_duplicate")
+    [row] = asking.unscored(plant.services)
+    assert (row.name, row.reason) == ("z.png", "near_duplicate")
 
 
 def test_an_image_of_an_earlier_night_is_a_duplicate_but_the_batch_delivered_again_is_not(plant: Plant) -> None:
@@ -295,8 +279,8 @@ def test_an_image_of_an_earlier_night_is_a_duplicate_but_the_batch_delivered_aga
     deliver(plant.landing, "washers", "2026-01-30", washers(range(300, 305)))
     again = validate_batch(plant.line, "2026-01-30", plant.services)
     assert not again.already_there
-    rows = queries.list_quarantined(plant.services.engine, "washers", Page("night"))
-    assert [(row["batch_id"], row["name"]) for row in rows] == [("2026-01-31", "ok00303.png")]
+    rows = asking.unscored(plant.services, sort="night")
+    assert [(row.batch_id, row.name) for row in rows] == [("2026-01-31", "ok00303.png")]
 
 
 def test_finding_skips_what_is_finished_later_or_trains(plant: Plant) -> None:
@@ -348,27 +332,27 @@ def test_a_second_model_sees_the_verdicts_and_judges_old_batches_beside_the_firs
     _night(plant)
     _score(plant)
     before_second = plant.services.clock()
-    for row in _anomalies(plant)[:5]:
-        said = Verdict(row["image_id"], "defect", "me", before_second)
-        verdicts.record_verdicts(plant.services.engine, [said])
+    for row in asking.anomalies(plant.services)[:5]:
+        say_verdict(row.image_id, "defect", plant.services)
     version = train_model(plant.line, plant.services, refresh=True)
     metrics = mlflow.MlflowClient(plant.services.tracking_uri).get_run(version.run_id).data.metrics
     assert metrics["num_defects_by_verdict"] == 5
     assert metrics["verdict_auroc"] > 0.95
     promote_challenger(plant.line, version.model_version, plant.services)
-    engine = plant.services.engine
     planned = plan_rescoring(
         "washers", (NIGHT, NIGHT), judge=version.model_version, chunk_size=99, services=plant.services
     )
     [chunk] = planned.chunks
     assert score_slices(chunk, planned.version, plant.services).num_scored == 30
-    assert {row["model_version"] for row in _anomalies(plant)} == {"cae-washers/2"}
-    assert {row["model_version"] for row in _anomalies(plant, model_version="cae-washers/1")} == {"cae-washers/1"}
+    assert {row.model_version for row in asking.anomalies(plant.services)} == {"cae-washers/2"}
+    by_first = asking.anomalies(plant.services, model_version="cae-washers/1")
+    assert {row.model_version for row in by_first} == {"cae-washers/1"}
     then = plan_rescoring("washers", (NIGHT, NIGHT), judge=before_second, chunk_size=99, services=plant.services)
     assert then.version.model_version == "cae-washers/1"
     with pytest.raises(NotFoundError, match="Known: cae-washers/1, cae-washers/2"):
         plan_rescoring("washers", (NIGHT, NIGHT), judge="cae-washers/9", chunk_size=9, services=plant.services)
-    assert queries.integrity_problems(engine) == []
+    with plant.services.read() as connection:
+        assert integrity.integrity_problems(connection) == []
 
 
 def test_the_gate_judges_on_images_the_challenger_has_not_trained_on_whatever_its_seed(
@@ -376,19 +360,18 @@ def test_the_gate_judges_on_images_the_challenger_has_not_trained_on_whatever_it
 ) -> None:
     other = replace(plant.line, training=replace(plant.line.training, seed=5, epochs=2))
     version = train_model(other, plant.services)
-    engine = plant.services.engine
+    members = asking.snapshot(plant.services, version.model_version)
     parts = {
-        part: models.snapshot_members(engine, version.model_version, part=part)
-        for part in ("train", "validation", "calibration")
+        part: {row.image.key for row in members if row.part == part} for part in ("train", "validation", "calibration")
     }
     assert [len(members) for members in parts.values()] == [52, 12, 16]
     assert len(set.union(*parts.values())) == 80
-    before = models.snapshot_members(engine, "cae-washers/1", part="calibration")
-    assert parts["calibration"] != before
+    first = asking.snapshot(plant.services, "cae-washers/1")
+    assert parts["calibration"] != {row.image.key for row in first if row.part == "calibration"}
     looked_at: set[tuple[str, str]] = set()
 
     def spy(rows: Any, *rest: Any, **more: Any) -> Any:
-        looked_at.update((row["batch_key"], row["name"]) for row in rows)
+        looked_at.update(image.key for image in rows)
         return read_images(rows, *rest, **more)
 
     monkeypatch.setattr(gate, "read_images", spy)
@@ -397,15 +380,15 @@ def test_the_gate_judges_on_images_the_challenger_has_not_trained_on_whatever_it
 
 
 def test_a_champion_whose_files_are_broken_does_not_bar_its_successor(plant: Plant) -> None:
-    champion = ledger.champion_of(plant.services.engine, "washers")
+    champion = asking.champion(plant.services)
     specification = plant.services.model_folder(champion.artefact_sha256) / "specification.json"
     specification.write_text(specification.read_text() + " ")
     successor = replace(plant.line, training=replace(plant.line.training, seed=3))
     version = train_model(successor, plant.services)
     decision = promote_challenger(successor, version.model_version, plant.services)
     assert decision.promote, decision.reasons
-    assert not any("(champion" in reason for reason in decision.reasons)
-    assert ledger.champion_of(plant.services.engine, "washers").model_version == version.model_version
+    assert decision.figures["champion"] is None
+    assert asking.champion(plant.services).model_version == version.model_version
 
 
 def test_a_challenger_that_learnt_nothing_is_refused_and_the_champion_stays(plant: Plant) -> None:
@@ -418,13 +401,13 @@ def test_a_challenger_that_learnt_nothing_is_refused_and_the_champion_stays(plan
     version = train_model(lazy, plant.services)
     decision = promote_challenger(plant.line, version.model_version, plant.services)
     assert not decision.promote
-    assert ledger.champion_of(plant.services.engine, "washers").model_version == "cae-washers/1"
-    [refused, _] = queries.list_promotions(plant.services.engine, "washers", Page("-promotion_id"))
-    assert refused["event"] == "refusal"
+    assert asking.champion(plant.services).model_version == "cae-washers/1"
+    [_, refused] = asking.ledger_rows(plant.services)
+    assert refused.event == "refusal"
 
 
 def test_mlflow_shows_what_a_person_needs_to_judge_a_run(plant: Plant) -> None:
-    version = ledger.champion_of(plant.services.engine, "washers")
+    version = asking.champion(plant.services)
     client = mlflow.MlflowClient(plant.services.tracking_uri)
     run = client.get_run(version.run_id)
     assert run.data.params["model.filters"] == "[8, 16]"
@@ -473,7 +456,7 @@ def test_housekeeping_keeps_flagged_maps_and_finds_lost_scores(plant: Plant) -> 
     _score(plant)
     for path in (plant.workspace / "maps").rglob("*.png"):
         os.utime(path, (0, 0))
-    flagged = len(_anomalies(plant))
+    flagged = len(asking.anomalies(plant.services))
     done = keep_house(plant.services, map_retention_days=90, backup_count=2)
     assert done.num_maps_removed == 30 - flagged
     assert len(list((plant.workspace / "maps").rglob("*.png"))) == flagged

@@ -13,9 +13,10 @@ from cae_pipeline.adapters.results import images, ledger, verdicts
 from cae_pipeline.adapters.results.batches import delivery_in_force
 from cae_pipeline.adapters.results.model_versions import ModelVersion
 from cae_pipeline.adapters.results.queries import flagged
-from cae_pipeline.adapters.results.queries.flagged import LatentRow, ScoredRow, times_from
+from cae_pipeline.adapters.results.queries.flagged import LatentRow, times_from
 from cae_pipeline.adapters.results.queries.images import find_image_id
 from cae_pipeline.domain.line import Line
+from cae_pipeline.domain.outcome import ScoredImage
 from cae_pipeline.domain.verdict import WORDS, Verdict
 from cae_pipeline.errors import ConfigurationError
 from cae_pipeline.statistics.active_learning import newest_kinds
@@ -31,7 +32,7 @@ MAX_LATENTS = 2000
 class QueuedImage:
     """An image whose verdict would teach much, and why: near_threshold or new_kind."""
 
-    image: ScoredRow
+    image: ScoredImage
     why: str
 
     def as_row(self) -> dict[str, Any]:
@@ -105,15 +106,15 @@ def review_queue(line: Line, services: Services, *, count: int) -> list[QueuedIm
     return _interleaved(nearest, kinds, count=count)
 
 
-def _by_picture(rows: Sequence[ScoredRow]) -> list[ScoredRow]:
+def _by_picture(rows: Sequence[ScoredImage]) -> list[ScoredImage]:
     """Keep each picture once, where it stands first."""
-    found: dict[str, ScoredRow] = {}
+    found: dict[str, ScoredImage] = {}
     for row in rows:
         found.setdefault(row.image_id, row)
     return list(found.values())
 
 
-def _interleaved(nearest: Sequence[ScoredRow], kinds: Sequence[ScoredRow], *, count: int) -> list[QueuedImage]:
+def _interleaved(nearest: Sequence[ScoredImage], kinds: Sequence[ScoredImage], *, count: int) -> list[QueuedImage]:
     """Take two of the nearest, then one of a new kind, each picture once; when one list ends, go on with the other."""
     queue: dict[str, QueuedImage] = {}
     lists = {"near_threshold": list(nearest), "new_kind": list(kinds)}
@@ -125,7 +126,7 @@ def _interleaved(nearest: Sequence[ScoredRow], kinds: Sequence[ScoredRow], *, co
     return list(queue.values())
 
 
-def _new_kinds(connection: sa.Connection, champion: ModelVersion, *, count: int) -> list[ScoredRow]:
+def _new_kinds(connection: sa.Connection, champion: ModelVersion, *, count: int) -> list[ScoredImage]:
     """Flagged images least like each other and like those that people have judged, by their latents."""
     waiting = flagged.flagged_latents(connection, champion, limit=MAX_LATENTS)
     if not waiting:

@@ -15,8 +15,8 @@ from cae_pipeline.adapters import storage
 from cae_pipeline.adapters.decoding import decode
 from cae_pipeline.adapters.results import drift_reports
 from cae_pipeline.adapters.results.queries import flagged, nights
-from cae_pipeline.adapters.results.queries.flagged import ScoredRow
 from cae_pipeline.domain.line import Line
+from cae_pipeline.domain.outcome import ScoredImage
 from cae_pipeline.errors import ArtefactError, UnreadableImageError
 from cae_pipeline.reporting import night as report
 from cae_pipeline.reporting import pictures
@@ -88,7 +88,7 @@ def _diagnosis(connection: sa.Connection, line: Line, night: date) -> dict[str, 
     return asdict(found) if found else None
 
 
-def _flagged_image(row: ScoredRow, services: Services) -> FlaggedImage:
+def _flagged_image(row: ScoredImage, services: Services) -> FlaggedImage:
     picture, map_picture = _pictures(row, services)
     return FlaggedImage(
         name=row.name,
@@ -102,7 +102,7 @@ def _flagged_image(row: ScoredRow, services: Services) -> FlaggedImage:
     )
 
 
-def _pictures(row: ScoredRow, services: Services) -> tuple[str, str]:
+def _pictures(row: ScoredImage, services: Services) -> tuple[str, str]:
     """The image and its map as `data:` addresses; empty if they cannot be shown, which stops no report."""
     try:
         content = services.landing.path(row.line, row.batch_id, row.name).read_bytes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,36 +13,10 @@ from cae_pipeline.adapters.results.model_versions import ModelVersion
 from cae_pipeline.adapters.results.schema import batches, deliveries, images, judgements, verdicts
 from cae_pipeline.adapters.results.verdicts import latest_verdict
 from cae_pipeline.adapters.results.views import in_force
-from cae_pipeline.domain.outcome import Region
+from cae_pipeline.domain.outcome import Region, ScoredImage
 from cae_pipeline.domain.verdict import Verdict
 
 IDS_PER_QUERY = 500
-
-
-@dataclass(frozen=True)
-class ScoredRow:
-    """A scored image as it was judged last, where it lies, and what it is held against."""
-
-    line: str
-    batch_id: str
-    night: date
-    name: str
-    image_id: str
-    score: float
-    p_value: float
-    threshold: float
-    model_version: str
-    regions: tuple[Region, ...]
-    map_uri: str
-    map_unit: float
-    width_px: int
-    height_px: int
-    judged_at: datetime
-
-    @property
-    def is_anomalous(self) -> bool:
-        """Whether it is flagged by the threshold in force."""
-        return self.score > self.threshold
 
 
 @dataclass(frozen=True)
@@ -73,13 +47,13 @@ def scores_of_night(connection: sa.Connection, line: str, night: date) -> NightS
     return NightScores(tuple(row.score for row in rows), last, threshold)
 
 
-def flagged_of_night(connection: sa.Connection, line: str, night: date, *, limit: int) -> list[ScoredRow]:
+def flagged_of_night(connection: sa.Connection, line: str, night: date, *, limit: int) -> list[ScoredImage]:
     """Flagged images of a line's night, highest scores first."""
     wanted = (batches.c.line == line, batches.c.night == night, judgements.c.score > in_force.c.value)
     return _scored(connection, _details().where(*wanted).order_by(judgements.c.score.desc()).limit(limit))
 
 
-def nearest_to_threshold(connection: sa.Connection, version: ModelVersion, *, limit: int) -> list[ScoredRow]:
+def nearest_to_threshold(connection: sa.Connection, version: ModelVersion, *, limit: int) -> list[ScoredImage]:
     """Images without a verdict as one model judged them, nearest to its threshold first.
 
     Near means by ratio: twice the threshold is as far as half of it.
@@ -106,7 +80,7 @@ def times_from(score: float, threshold: float) -> float:
     return max(ratio, 1 / ratio)
 
 
-def scored_images(connection: sa.Connection, version: ModelVersion, image_ids: Sequence[str]) -> list[ScoredRow]:
+def scored_images(connection: sa.Connection, version: ModelVersion, image_ids: Sequence[str]) -> list[ScoredImage]:
     """Images by their digests, as one model judged them last."""
     of_version = _details().where(judgements.c.model_version == version.model_version)
     return _scored(connection, of_version.where(judgements.c.image_id.in_(image_ids)))
@@ -138,7 +112,7 @@ def reviewed_latents(connection: sa.Connection, version: ModelVersion, *, limit:
     return [LatentRow(*row) for row in connection.execute(query)]
 
 
-def all_of_line(connection: sa.Connection, line: str) -> list[ScoredRow]:
+def all_of_line(connection: sa.Connection, line: str) -> list[ScoredImage]:
     """Every scored image of a line as it was judged last."""
     order = (batches.c.night, judgements.c.delivery_key, judgements.c.name)
     return _scored(connection, _details().where(batches.c.line == line).order_by(*order))
@@ -184,6 +158,6 @@ def _details() -> sa.Select[Any]:
     )
 
 
-def _scored(connection: sa.Connection, query: sa.Select[Any]) -> list[ScoredRow]:
+def _scored(connection: sa.Connection, query: sa.Select[Any]) -> list[ScoredImage]:
     rows = connection.execute(query).mappings()
-    return [ScoredRow(**{**row, "regions": tuple(Region(**one) for one in row["regions"])}) for row in rows]
+    return [ScoredImage(**{**row, "regions": tuple(Region(**one) for one in row["regions"])}) for row in rows]
