@@ -9,10 +9,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from joblib import cpu_count
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cae_pipeline.concurrency.cores import num_cores
 from cae_pipeline.detector import Runtime
 from cae_pipeline.detector.convolution import encoder_sizes
 from cae_pipeline.detector.tiling import check_cells
@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     """Columns times rows above which an image is not decoded."""
     decode_timeout_seconds: float = Field(default=20.0, gt=0)
     """Wall time after which the decoding of one image is given up."""
-    decode_processes: int = Field(default_factory=num_cores, ge=1)
+    decode_processes: int = Field(default_factory=cpu_count, ge=1)
     """Decoding processes at once in validation; unset: one per core."""
     runtime: Runtime = "auto"
     """What runs the networks when images are scored: onnx, openvino, keras (the reference, slow to start),
