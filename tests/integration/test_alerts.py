@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from cae_pipeline.adapters import webhook
 from cae_pipeline.adapters.results import ledger
 from cae_pipeline.adapters.results.schema import drift_reports, scores
 from cae_pipeline.domain.promotion import Decision
@@ -59,7 +60,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    monkeypatch.setattr(webhook, "PATIENCE_SECONDS", 0)
     server = Receiver()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
