@@ -1,0 +1,59 @@
+"""Exchange verdicts with Label Studio, through files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from cae_pipeline.adapters import label_studio
+from cae_pipeline.adapters.results.verdicts import all_verdicts, record_verdicts
+from cae_pipeline.domain.line import Line
+from cae_pipeline.steps.outputs import write_output
+from cae_pipeline.steps.services import Services
+
+
+@dataclass(frozen=True)
+class ExportedVerdicts:
+    """How many tasks stand in which file, and the set-up of a project that shows them."""
+
+    tasks: int
+    file: str
+    labelling_config: str
+
+
+@dataclass(frozen=True)
+class ImportedVerdicts:
+    """How many verdicts the file holds, and how many of them were not there yet."""
+
+    verdicts: int
+    new: int
+
+
+def export_verdicts(line: Line, path: Path, services: Services, *, prefix: str) -> ExportedVerdicts:
+    """Write every judged image of a line as Label Studio's tasks, and beside them the set-up of a project.
+
+    Args:
+        line: The line.
+        path: JSON file that is written; the set-up gets the same name with `.xml`.
+        services: The outside world.
+        prefix: What Label Studio finds the landing zone under, such as `/data/local-files/?d=`.
+
+    Raises:
+        ConfigurationError: If the files cannot be written.
+    """
+    tasks = [label_studio.as_task(row, prefix=prefix) for row in all_verdicts(services.engine, line.name)]
+    config = path.with_suffix(".xml")
+    write_output(path, json.dumps(tasks, indent=1))
+    write_output(config, label_studio.LABELLING_CONFIG)
+    return ExportedVerdicts(len(tasks), str(path), str(config))
+
+
+def import_verdicts(path: Path, services: Services) -> ImportedVerdicts:
+    """Append the verdicts of an export of Label Studio; importing it twice adds nothing.
+
+    Raises:
+        ConfigurationError: If it is no such export; says where.
+    """
+    verdicts = label_studio.read_verdicts(path)
+    return ImportedVerdicts(len(verdicts), record_verdicts(services.engine, verdicts))
