@@ -4,7 +4,8 @@
 
     CaeError                        what every error of ours can be caught as
     ├── ConfigurationError          a setting or the lines file cannot be used
-    │   └── ShapeNotRestoredError   the decoder does not give the input size back
+    │   ├── ShapeNotRestoredError   the decoder does not give the input size back
+    │   └── DatabaseSilentError     the results database does not answer           (retry helps)
     ├── NotFoundError               a line, batch, image or version that is not there
     ├── BatchNotReadyError          files are still arriving                     (retry helps)
     ├── BatchRejectedError          a batch fails as a whole
@@ -49,6 +50,12 @@ class ShapeNotRestoredError(ConfigurationError):
             f"layer {layer!r} restores a {axis} of {received_px} px where {expected_px} px went in "
             f"(off by {received_px - expected_px:+d}). {advice}"
         )
+
+
+class DatabaseSilentError(ConfigurationError):
+    """The results database does not answer, or lets nobody in: it may be down, or be written wrongly."""
+
+    retryable = True
 
 
 class NotFoundError(CaeError):
