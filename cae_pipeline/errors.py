@@ -4,7 +4,8 @@
 
     CaeError                        what every error of ours can be caught as
     ├── ConfigurationError          a setting or the lines file cannot be used
-    │   └── ShapeNotRestoredError   the decoder does not give the input size back
+    │   ├── ShapeNotRestoredError   the decoder does not give the input size back
+    │   └── DatabaseSilentError     the results database does not answer           (retry helps)
     ├── NotFoundError               a line, batch, image or version that is not there
     ├── BatchNotReadyError          files are still arriving                     (retry helps)
     ├── BatchRejectedError          a batch fails as a whole
@@ -16,6 +17,8 @@
     ├── UnreadableImageError        one image; becomes its reason, never stops a batch
     ├── StorageError                files or memory are out of reach just now    (retry helps)
     ├── ConcurrentChangeError       somebody else changed the row first          (retry helps)
+    ├── LinesFailedError            a step could not do its work for some lines  (retry may help)
+    ├── ProcessFailedError          a process of its own ended badly             (retry helps)
     └── StepFailedError             a `cae` process ended badly                  (retry helps)
         └── StepRefusedError        … and would end so again
 
@@ -25,8 +28,9 @@ A message says what, where, expected, received, and what to do next.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class CaeError(Exception):
@@ -48,6 +52,12 @@ class ShapeNotRestoredError(ConfigurationError):
             f"layer {layer!r} restores a {axis} of {received_px} px where {expected_px} px went in "
             f"(off by {received_px - expected_px:+d}). {advice}"
         )
+
+
+class DatabaseSilentError(ConfigurationError):
+    """The results database does not answer, or lets nobody in: it may be down, or be written wrongly."""
+
+    retryable = True
 
 
 class NotFoundError(CaeError):
@@ -143,10 +153,64 @@ class ConcurrentChangeError(CaeError):
     retryable = True
 
 
-class StepFailedError(CaeError):
-    """A `cae` process ended with an error that a retry may cure."""
+class LinesFailedError(CaeError):
+    """A step has done its work for all lines but these; it says so after the others were done."""
+
+    def __init__(self, failed: Mapping[str, str], *, retryable: bool) -> None:
+        self.failed, self.retryable = dict(failed), retryable
+        told = "; ".join(f"{line}: {reason}" for line, reason in failed.items())
+        super().__init__(f"{len(failed)} of the lines failed, the others were done: {told}")
+
+
+class ProcessFailedError(CaeError):
+    """A process that was started for one piece of work ended without a result.
+
+    Attributes:
+        command: The module and its arguments.
+        exit_code: Negative where a signal ended it; None where it took longer than it was given.
+        last_words: The last lines it wrote to standard error.
+        result: The JSON object it printed last, if it printed one.
+    """
 
     retryable = True
+
+    def __init__(
+        self,
+        command: str,
+        *,
+        exit_code: int | None,
+        timeout_seconds: float | None,
+        last_words: Sequence[str],
+        result: Mapping[str, Any] | None,
+    ) -> None:
+        self.command, self.exit_code, self.timeout_seconds = command, exit_code, timeout_seconds
+        self.last_words, self.result = tuple(last_words), result
+        super().__init__(f"`python -m {command}` {self.ending}")
+
+    @property
+    def ending(self) -> str:
+        """How the process ended and why, as the rest of a sentence."""
+        if self.exit_code is None:
+            return f"took over {self.timeout_seconds:g} s and was stopped: {self.reason}"
+        if self.exit_code == 0:
+            return "ended well but printed no JSON object as its last line"
+        return f"ended with exit code {self.exit_code}: {self.reason}"
+
+    @property
+    def reason(self) -> str:
+        """The sentence in which one of our commands says what is wrong, else its last 15 lines."""
+        sentences = [line.removeprefix("cae: ") for line in self.last_words if line.startswith("cae: ")]
+        return sentences[-1] if sentences else "\n".join(self.last_words[-15:]) or "it said nothing"
+
+
+class StepFailedError(CaeError):
+    """A `cae` process ended with an error that a retry may cure; `result` is what it printed nevertheless."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, result: Mapping[str, Any] | None = None) -> None:
+        self.result = result
+        super().__init__(message)
 
 
 class StepRefusedError(StepFailedError):

@@ -9,10 +9,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from joblib import cpu_count
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cae_pipeline.concurrency.cores import num_cores
 from cae_pipeline.detector import Runtime
 from cae_pipeline.detector.convolution import encoder_sizes
 from cae_pipeline.detector.tiling import check_cells
@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     """Columns times rows above which an image is not decoded."""
     decode_timeout_seconds: float = Field(default=20.0, gt=0)
     """Wall time after which the decoding of one image is given up."""
-    decode_processes: int = Field(default_factory=num_cores, ge=1)
+    decode_processes: int = Field(default_factory=cpu_count, ge=1)
     """Decoding processes at once in validation; unset: one per core."""
     runtime: Runtime = "auto"
     """What runs the networks when images are scored: onnx, openvino, keras (the reference, slow to start),
@@ -120,11 +120,21 @@ def read_lines(path: Path) -> dict[str, Line]:
         raise ConfigurationError(
             f"no product lines file at {path}. Write one with `cae lines init`, or set CAE_LINES_FILE."
         )
+    return parse_lines(read_toml(path), where=str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigurationError: If it cannot be read or is not TOML; says where.
+    """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"expected a TOML file, received {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not TOML: {error}") from error
-    return parse_lines(content, where=str(path))
 
 
 def parse_lines(content: dict[str, Any], *, where: str) -> dict[str, Line]:
@@ -138,6 +148,8 @@ def parse_lines(content: dict[str, Any], *, where: str) -> dict[str, Line]:
             raise ConfigurationError(
                 f"{where}: line {name!r} has a name that cannot be used; expected lower-case letters, digits and dashes"
             )
+        if not isinstance(knobs, dict):
+            raise ConfigurationError(f"{where}: expected a table [lines.{name}], received {knobs!r}")
         named[name] = {**knobs, "name": name}
     try:
         lines = _LINES.validate_python(named)

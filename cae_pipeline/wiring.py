@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TypeVar
 
+import sqlalchemy as sa
+
 from cae_pipeline.adapters.decoding import DecodeLimits
 from cae_pipeline.adapters.results.database import open_database
 from cae_pipeline.adapters.storage import LandingZone
+from cae_pipeline.errors import ConfigurationError, DatabaseSilentError
 from cae_pipeline.settings import Settings
 from cae_pipeline.steps.services import Services
 
@@ -20,13 +24,19 @@ def connect(settings: Settings) -> Services:
     """Open what the steps work with; creates the workspace and the tables where they are not there.
 
     Raises:
-        ConfigurationError: If the results database cannot be used.
+        ConfigurationError: If the workspace or the results database cannot be used.
+        DatabaseSilentError: If the results database does not answer.
     """
     workspace = settings.path()
-    workspace.mkdir(parents=True, exist_ok=True)
+    try:
+        workspace.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"CAE_WORKSPACE: expected a folder that can be written, received {workspace}: {error.strerror}"
+        ) from error
     return Services(
         landing=LandingZone(workspace / "landing", settings.settling_seconds),
-        engine=open_database(settings.results_database),
+        engine=_open_database(settings.results_database),
         tracking_uri=settings.tracking,
         # a server keeps its artefacts where it was told to
         artifact_root=None if settings.tracking.startswith("http") else (workspace / "mlartifacts").as_uri(),
@@ -44,6 +54,38 @@ def connect(settings: Settings) -> Services:
         runtime=settings.runtime,
         webhook_url=settings.webhook_url,
     )
+
+
+def _open_database(url: str) -> sa.Engine:
+    """Open the results database; says in our own words what cannot be used, and never a password."""
+    try:
+        return open_database(url)
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError) as error:
+        raise ConfigurationError(
+            "CAE_RESULTS_URL: expected an SQLAlchemy URL such as sqlite:////folder/results.db or "
+            f"postgresql+psycopg://user:password@host/database, received {_without_password(url)!r}"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"CAE_RESULTS_URL: the driver {error.name!r} for {_without_password(url)} is not installed. "
+            "For PostgreSQL run `pip install cae-pipeline[postgres]` and begin the URL with postgresql+psycopg://"
+        ) from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"CAE_RESULTS_URL: {_without_password(url)} cannot be opened: {error.strerror}"
+        ) from error
+    except sa.exc.DBAPIError as error:
+        told = f"CAE_RESULTS_URL: the results database {_without_password(url)} cannot be used: {error.orig}"
+        may_pass = isinstance(error, sa.exc.OperationalError)
+        raise (DatabaseSilentError if may_pass else ConfigurationError)(told) from error
+
+
+def _without_password(url: str) -> str:
+    try:
+        return sa.make_url(url).set(query={}).render_as_string(hide_password=True)
+    except (sa.exc.ArgumentError, ValueError):
+        # what cannot be read may hold a password anywhere before the host or among the options
+        return re.sub(r"^.*@", "***@", url).partition("?")[0]
 
 
 def show_progress(items: Iterable[T], *, total: int, doing: str) -> Iterator[T]:

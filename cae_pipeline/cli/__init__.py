@@ -26,7 +26,7 @@ EXIT_RETRYABLE, EXIT_REFUSED = 1, 3
 
 
 def main() -> None:
-    """Run the command line; errors of ours end in one sentence, not in a traceback.
+    """Run the command line; what a person can put right ends in one sentence, not in a traceback.
 
     Exit codes: 0 done, 1 failed and a retry may help, 2 wrong words, 3 refused and a retry will not help.
     """
@@ -36,7 +36,19 @@ def main() -> None:
     # TensorFlow tells every start about its build; read when it is imported
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        app()
+        exit_code = app(standalone_mode=False)
     except CaeError as error:
-        print(f"cae: {error}", file=sys.stderr)
-        sys.exit(EXIT_RETRYABLE if error.retryable else EXIT_REFUSED)
+        _say(str(error))
+        exit_code = EXIT_RETRYABLE if error.retryable else EXIT_REFUSED
+    except typer.TyperException as error:
+        _say(error.format_message())
+        exit_code = error.exit_code
+    except typer.Abort:
+        exit_code = EXIT_RETRYABLE
+    sys.exit(exit_code)
+
+
+def _say(problem: str) -> None:
+    # a command without its subcommand shows its help, which speaks for itself
+    if problem:
+        print(f"cae: {' '.join(problem.split())}", file=sys.stderr)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cae_pipeline.cli.shared import EffortOption, Format, OutOption, SeedOption, print_rows, with_training
+from cae_pipeline.cli.printing import Format, print_rows
+from cae_pipeline.cli.shared import EffortOption, OutOption, SeedOption, with_training
 
 if TYPE_CHECKING:
     from cae_pipeline.domain.line import Line

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cae_pipeline.cli.shared import Format, FormatOption, open_services, print_result, print_rows
-from cae_pipeline.errors import ConfigurationError
+from cae_pipeline.cli.printing import Format, print_result, print_rows
+from cae_pipeline.cli.shared import FormatOption, open_services
+
+LINE_COLUMNS = ("line", "description", "image", "code_size", "target_false_alarm_rate", "normal_batches")
 
 lines_app = typer.Typer(no_args_is_help=True, help="The product lines file.")
 
@@ -36,35 +38,19 @@ def check(how: FormatOption = Format.TABLE) -> None:
         }
         for line in lines.values()
     ]
-    print_rows(rows, how=how, columns=list(rows[0]) if rows else [])
+    print_rows(rows, how=how, columns=LINE_COLUMNS)
 
 
 @lines_app.command("status")
 def status(how: FormatOption = Format.TABLE) -> None:
     """Say of each line who serves it, and how many images wait for a score."""
-    from cae_pipeline.adapters.results import batches, ledger
     from cae_pipeline.settings import read_lines
-    from cae_pipeline.steps.night.find import is_normal_batch
+    from cae_pipeline.steps.life.serving import LineState, line_states
 
     settings, services = open_services()
-    champions = ledger.all_champions(services.engine)
-    rows = []
-    for line in read_lines(settings.lines_path).values():
-        waiting = [
-            row
-            for row in batches.unfinished_batches(services.engine, line.name)
-            if not is_normal_batch(line, row["batch_id"])
-        ]
-        rows.append(
-            {
-                "line": line.name,
-                "state": "served" if line.name in champions else "waits for a champion",
-                "champion": champions.get(line.name, ""),
-                "batches_waiting": len(waiting),
-                "images_waiting": sum(row["num_images"] - row["num_quarantined"] for row in waiting),
-            }
-        )
-    print_rows(rows, how=how, columns=list(rows[0]) if rows else [])
+    states = line_states(read_lines(settings.lines_path).values(), services)
+    columns = [field.name for field in fields(LineState)]
+    print_rows([asdict(state) for state in states], how=how, columns=columns)
 
 
 @lines_app.command("names")
@@ -89,12 +75,8 @@ def init(
 ) -> None:
     """Write a commented example to start from."""
     from cae_pipeline.settings import read_settings
+    from cae_pipeline.steps.offline.example import write_example
 
     target = path or read_settings().lines_path
-    if target.exists():
-        raise ConfigurationError(f"{target} is there already; it is left as it is.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(
-        files("cae_pipeline").joinpath("lines.example.toml").read_text(encoding="utf-8"), encoding="utf-8"
-    )
+    write_example(target)
     print(f"written: {target}")

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cae_pipeline.cli.printing import Format, as_json, print_result, print_rows
 from cae_pipeline.cli.shared import (
     EffortOption,
     EpochsOption,
-    Format,
     FormatOption,
     LineArgument,
     OutOption,
     SeedOption,
+    as_moment,
     open_line,
-    print_result,
-    print_rows,
     with_training,
 )
 
@@ -84,14 +83,14 @@ def show_snapshot(
     out: OutOption = None,
 ) -> None:
     """List what a model was trained on, after every image has been found byte for byte in the landing zone."""
-    from cae_pipeline.adapters.results import models
     from cae_pipeline.cli.shared import open_services
     from cae_pipeline.steps.life.snapshot import rebuild_snapshot
 
     _, services = open_services()
-    rows = rebuild_snapshot(models.find_version(services.engine, model_version), services)
     columns = ["line", "batch_id", "name", "part", "image_id"]
-    print_rows([{name: row[name] for name in columns} for row in rows], how=how, columns=columns, out=out)
+    found = rebuild_snapshot(model_version, services)
+    rows = [{name: getattr(row.image, name, row.part) for name in columns} for row in found]
+    print_rows(rows, how=how, columns=columns, out=out)
 
 
 @model_app.command("describe")
@@ -148,13 +147,13 @@ def approve(
 
 @champion_app.command("show")
 def show_champion(
-    line: LineArgument, as_of: Annotated[str | None, typer.Option(help="Who it was on this date.")] = None
+    line: LineArgument,
+    as_of: Annotated[
+        datetime | None, typer.Option(parser=as_moment, metavar="DATE", help="Who it was on this date.")
+    ] = None,
 ) -> None:
     """Say which model version serves a line, or served it on a date."""
-    from cae_pipeline.adapters.results import ledger
-    from cae_pipeline.cli.shared import as_moment
+    from cae_pipeline.steps.life.serving import serving_version
 
     settings_of_line, _, services = open_line(line)
-    moment = as_moment(as_of) if as_of else None
-    version = ledger.champion_of(services.engine, settings_of_line.name, as_of=moment)
-    print(json.dumps(asdict(version), default=str, indent=2))
+    print(as_json(asdict(serving_version(settings_of_line, services, as_of=as_of)), indent=2))

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cae_pipeline.cli.shared import (
-    LineArgument,
-    RuntimeOption,
-    as_date,
-    as_moment,
-    open_line,
-    open_services,
-    print_result,
-)
-from cae_pipeline.errors import NoChampionError
+from cae_pipeline.cli.printing import print_result
+from cae_pipeline.cli.shared import LineArgument, RuntimeOption, as_date, as_moment, open_line, open_services
 
-NightOption = Annotated[str, typer.Option("--night", help="UTC date of the night, such as 2026-01-31.")]
+if TYPE_CHECKING:
+    from cae_pipeline.steps.night.score import Slice
+
+NightOption = Annotated[
+    date,
+    typer.Option("--night", parser=as_date, metavar="DATE", help="UTC date of the night, such as 2026-01-31."),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,21 +29,20 @@ def add_to(app: typer.Typer) -> None:
 def find(night: NightOption) -> None:
     """List the batches of all lines that a night is due to look at."""
     from cae_pipeline.settings import read_lines
-    from cae_pipeline.steps.night.find import find_batches
+    from cae_pipeline.steps.night.find_lines import find_lines
 
     settings, services = open_services()
-    found = {
-        line.name: find_batches(line, as_date(night), services) for line in read_lines(settings.lines_path).values()
-    }
+    done = find_lines(list(read_lines(settings.lines_path).values()), night, services)
+    found = done.results.items()
     print_result(
         {
-            "batches": [
-                {"line": name, "batch_id": batch_id} for name, one in found.items() for batch_id in one.batch_ids
-            ],
-            "num_already_there": sum(one.num_finished for one in found.values()),
-            "not_ready": [f"{name}/{batch_id}" for name, one in found.items() for batch_id in one.not_ready],
+            "batches": [{"line": name, "batch_id": batch_id} for name, one in found for batch_id in one.batch_ids],
+            "num_already_there": sum(one.num_finished for _, one in found),
+            "not_ready": [f"{name}/{batch_id}" for name, one in found for batch_id in one.not_ready],
+            "failed": done.failed,
         }
     )
+    done.check()
 
 
 def validate(line: LineArgument, batch_id: Annotated[str, typer.Argument(help="Folder under landing/LINE.")]) -> None:
@@ -57,24 +55,19 @@ def validate(line: LineArgument, batch_id: Annotated[str, typer.Argument(help="F
 
 def plan() -> None:
     """Share the images that wait for a score out over scoring tasks, for all lines."""
-    import structlog
-
     from cae_pipeline.settings import read_lines
-    from cae_pipeline.steps.night.score import plan_line
+    from cae_pipeline.steps.night.plan_lines import plan_lines
 
     settings, services = open_services()
-    tasks = []
-    for name, line in read_lines(settings.lines_path).items():
-        try:
-            version, chunks = plan_line(line, chunk_size=settings.chunk_size, services=services)
-        except NoChampionError as error:
-            structlog.get_logger().warning("line_waits", line=name, reason=str(error))
-            continue
-        tasks += [
-            {"line": name, "model_version": version.model_version, "slices": [str(part) for part in chunk]}
-            for chunk in chunks
-        ]
-    print_result({"chunks": tasks})
+    lines = list(read_lines(settings.lines_path).values())
+    done = plan_lines(lines, chunk_size=settings.chunk_size, services=services)
+    chunks = [
+        {"line": name, "model_version": planned.model_version, "slices": list(map(str, chunk))}
+        for name, planned in done.results.items()
+        for chunk in planned.chunks
+    ]
+    print_result({"chunks": chunks, "failed": done.failed})
+    done.check()
 
 
 def score(
@@ -87,28 +80,35 @@ def score(
     runtime: RuntimeOption = None,
 ) -> None:
     """Judge accepted images and write scores, maps and regions."""
-    from cae_pipeline.adapters.results import ledger, models
-    from cae_pipeline.steps.night.score import Slice, plan_line, score_slices
+    from cae_pipeline.steps.night.score_line import score_line
 
+    parts = _slices(slices or [])
     settings_of_line, settings, services = open_line(line, runtime=runtime)
-    if model_version:
-        version = models.find_version(services.engine, model_version)
-    else:
-        version = ledger.champion_of(services.engine, settings_of_line.name)
-    if slices:
-        chunk = [Slice.parse(text) for text in slices]
-    else:
-        _, chunks = plan_line(settings_of_line, chunk_size=settings.chunk_size, services=services)
-        chunk = [part for chunk in chunks for part in chunk]
-    print_result(asdict(score_slices(chunk, version, services)))
+    done = score_line(
+        settings_of_line, services, slices=parts, model_version=model_version, chunk_size=settings.chunk_size
+    )
+    print_result(asdict(done))
+
+
+def _slices(texts: list[str]) -> list[Slice]:
+    from cae_pipeline.steps.night.score import Slice
+
+    try:
+        return [Slice.parse(text) for text in texts]
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"--slice: expected key:start:stop as `cae plan` prints it, received {texts}"
+        ) from error
 
 
 def rescore(
     line: LineArgument,
-    since: Annotated[str, typer.Option(help="First night.")],
-    until: Annotated[str, typer.Option(help="Last night.")],
+    since: Annotated[date, typer.Option(parser=as_date, metavar="DATE", help="First night.")],
+    until: Annotated[date, typer.Option(parser=as_date, metavar="DATE", help="Last night.")],
     model_version: Annotated[str | None, typer.Option(help="Who judges, such as cae-mono/2.")] = None,
-    champion_as_of: Annotated[str | None, typer.Option(help="… or who was champion on this date.")] = None,
+    champion_as_of: Annotated[
+        datetime | None, typer.Option(parser=as_moment, metavar="DATE", help="… or who was champion on this date.")
+    ] = None,
     plan_only: Annotated[bool, typer.Option("--plan", help="Only say which tasks it would take.")] = False,
     runtime: RuntimeOption = None,
 ) -> None:
@@ -121,8 +121,8 @@ def rescore(
     settings_of_line, settings, services = open_line(line, runtime=runtime)
     planned = plan_rescoring(
         settings_of_line.name,
-        (as_date(since), as_date(until)),
-        judge=as_moment(champion_as_of) if champion_as_of else model_version,
+        (since, until),
+        judge=champion_as_of or model_version,
         chunk_size=settings.chunk_size,
         services=services,
     )
@@ -137,24 +137,20 @@ def rescore(
 
 def watch(night: NightOption) -> None:
     """Say of each line what has moved since its champion was trained, and which lines should be trained again."""
-    import structlog
-
     from cae_pipeline.settings import read_lines
-    from cae_pipeline.steps.night.watch import ask_for_retraining, watch_drift
+    from cae_pipeline.steps.night.watch_lines import watch_lines
 
     settings, services = open_services()
-    diagnoses: dict[str, dict[str, str]] = {}
-    retrain = []
-    for line in read_lines(settings.lines_path).values():
-        try:
-            report = watch_drift(line, as_date(night), services)
-        except NoChampionError as error:
-            structlog.get_logger().warning("line_waits", line=line.name, reason=str(error))
-            continue
-        diagnoses[line.name] = {"diagnosis": report.diagnosis, "reason": report.reasons[0]}
-        wanted = ask_for_retraining(line, report, services)
-        retrain += [asdict(wanted)] if wanted else []
-    print_result({"diagnoses": diagnoses, "retrain": retrain})
+    done = watch_lines(list(read_lines(settings.lines_path).values()), night, services)
+    watched = done.results
+    print_result(
+        {
+            "diagnoses": {name: {"diagnosis": one.diagnosis, "reason": one.reason} for name, one in watched.items()},
+            "retrain": [asdict(one.retraining) for one in watched.values() if one.retraining],
+            "failed": done.failed,
+        }
+    )
+    done.check()
 
 
 def publish(night: NightOption) -> None:
@@ -163,17 +159,19 @@ def publish(night: NightOption) -> None:
     from cae_pipeline.steps.night.publish import publish_night
 
     settings, services = open_services()
-    print_result(asdict(publish_night(as_date(night), list(read_lines(settings.lines_path).values()), services)))
+    print_result(asdict(publish_night(night, list(read_lines(settings.lines_path).values()), services)))
 
 
 def alert(night: NightOption) -> None:
     """Tell people what a night calls for, each thing once; what nobody received is told again."""
     from cae_pipeline.settings import read_lines
-    from cae_pipeline.steps.night.alert import raise_alerts
+    from cae_pipeline.steps.night.alert_lines import alert_lines
 
     settings, services = open_services()
-    done = raise_alerts(as_date(night), list(read_lines(settings.lines_path).values()), services)
-    print_result({**asdict(done), "notifiers": [notifier.model_dump() for notifier in settings.notifiers]})
+    alarm, done = alert_lines(night, list(read_lines(settings.lines_path).values()), services)
+    notifiers = [notifier.model_dump() for notifier in settings.notifiers]
+    print_result({**asdict(alarm), "notifiers": notifiers, "failed": done.failed})
+    done.check()
 
 
 def housekeeping() -> None:

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from cae_pipeline.cli.printing import Format, print_result, print_rows
 from cae_pipeline.cli.shared import (
-    Format,
     FormatOption,
     LineOption,
     OutOption,
@@ -20,8 +20,6 @@ from cae_pipeline.cli.shared import (
     SortOption,
     as_date,
     open_services,
-    print_result,
-    print_rows,
 )
 
 images_app = typer.Typer(no_args_is_help=True, help="Single images.")

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cae_pipeline.cli.shared import (
-    Format,
-    FormatOption,
-    LineArgument,
-    OutOption,
-    open_line,
-    open_services,
-    print_result,
-    print_rows,
-)
+from cae_pipeline.cli.printing import Format, print_result, print_rows
+from cae_pipeline.cli.shared import FormatOption, LineArgument, OutOption, open_line, open_services
 
 verdicts_app = typer.Typer(no_args_is_help=True, help="Exchange verdicts with Label Studio.")
 
@@ -54,9 +46,8 @@ def queue(
     from cae_pipeline.steps.life.review import review_queue
 
     settings_of_line, _, services = open_line(line)
-    rows = review_queue(settings_of_line, services, count=count)
-    for row in rows:
-        row["image"] = row["image_id"][:12]
+    queued = review_queue(settings_of_line, services, count=count)
+    rows = [{**one.as_row(), "image": one.image.image_id[:12]} for one in queued]
     columns = ["night", "batch_id", "name", "image", "score", "threshold", "p_value", "why"]
     print_rows(rows, how=how, columns=columns, out=out)
 
@@ -70,23 +61,16 @@ def export_verdicts(
     ] = "/data/local-files/?d=",
 ) -> None:
     """Write every judged image of a line as Label Studio's tasks, with predictions and verdicts."""
-    from cae_pipeline.adapters import label_studio
-    from cae_pipeline.adapters.results.verdicts import all_verdicts
+    from cae_pipeline.steps.life import exchange
 
     settings_of_line, _, services = open_line(line)
-    tasks = [label_studio.as_task(row, prefix=prefix) for row in all_verdicts(services.engine, settings_of_line.name)]
-    out.write_text(json.dumps(tasks, indent=1), encoding="utf-8")
-    config = out.with_suffix(".xml")
-    config.write_text(label_studio.LABELLING_CONFIG, encoding="utf-8")
-    print_result({"tasks": len(tasks), "file": str(out), "labelling_config": str(config)})
+    print_result(asdict(exchange.export_verdicts(settings_of_line, out, services, prefix=prefix)))
 
 
 @verdicts_app.command("import")
 def import_verdicts(path: Annotated[Path, typer.Argument(help="Label Studio's export as JSON.")]) -> None:
     """Append the verdicts of an export of Label Studio; importing it twice adds nothing."""
-    from cae_pipeline.adapters import label_studio
-    from cae_pipeline.adapters.results.verdicts import record_verdicts
+    from cae_pipeline.steps.life import exchange
 
     _, services = open_services()
-    said = label_studio.read_verdicts(path)
-    print_result({"verdicts": len(said), "new": record_verdicts(services.engine, said)})
+    print_result(asdict(exchange.import_verdicts(path, services)))

@@ -1,35 +1,21 @@
-"""What several commands need: the outside world, and ways to print rows."""
+"""What several commands need: their options, and the outside world."""
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
-from enum import StrEnum
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cae_pipeline.cli.printing import Format
 from cae_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from cae_pipeline.domain.line import Line
     from cae_pipeline.settings import Settings
     from cae_pipeline.steps.services import Services
-
-
-class Format(StrEnum):
-    """How rows are printed."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-    PARQUET = "parquet"
-
 
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of printing.")]
@@ -84,92 +70,29 @@ def with_training(line: Line, *, seed: int | None = None, epochs: int | None = N
 
 
 def as_date(text: str) -> date:
-    """Read `2026-01-31`, or a time of that day."""
-    try:
-        return datetime.fromisoformat(text).date()
-    except ValueError as error:
-        raise typer.BadParameter(f"expected a date like 2026-01-31, received {text!r}") from error
+    """Read `2026-01-31`, or a time of that day; a time with a zone means its day in UTC."""
+    moment = _moment(text, "a date like 2026-01-31")
+    return (moment.astimezone(UTC) if moment.tzinfo else moment).date()
 
 
 def as_moment(text: str) -> datetime:
     """Read a date or time; without a zone it is UTC, a date alone is its end."""
-    moment = datetime.combine(as_date(text), datetime.max.time()) if len(text) == 10 else datetime.fromisoformat(text)
+    moment = _moment(text, "a date like 2026-01-31 or a time like 2026-01-31T22:00")
+    if _is_date(text):
+        moment = datetime.combine(moment.date(), time.max)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def print_result(result: object) -> None:
-    """Print one JSON line that Airflow's tasks read; standard output holds nothing else."""
-    print(json.dumps(result, default=str))
+def _moment(text: str, expected: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"expected {expected}, received {text!r}") from error
 
 
-def print_rows(rows: Sequence[dict[str, Any]], *, how: Format, columns: Sequence[str], out: Path | None = None) -> None:
-    """Print rows, or write them to a file.
-
-    Args:
-        columns: What a table shows; the other formats hold every column.
-    """
-    if how is Format.PARQUET:
-        _write_parquet(rows, out)
-        return
-    if how is Format.TABLE:
-        text = _table(rows, columns)
-    elif how is Format.JSON:
-        text = json.dumps(list(rows), default=str, indent=2) + "\n"
-    else:
-        text = _csv(rows, columns)
-    if out:
-        out.write_text(text, encoding="utf-8")
-    else:
-        sys.stdout.write(text)
-
-
-def _csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
-    import io
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {key: json.dumps(value) if isinstance(value, (dict, list)) else value for key, value in row.items()}
-        for row in rows
-    )
-    return text.getvalue()
-
-
-def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
-    if not rows:
-        return "nothing found\n"
-    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
-    widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
-    numeric = [all(isinstance(row.get(column), (int, float)) for row in rows) for column in columns]
-    lines = [list(columns), ["─" * width for width in widths], *cells]
-    return "".join(
-        "  ".join(
-            text.rjust(w) if right else text.ljust(w) for text, w, right in zip(line, widths, numeric, strict=True)
-        ).rstrip()
-        + "\n"
-        for line in lines
-    )
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M}"
-    return str(value)
-
-
-def _write_parquet(rows: Sequence[dict[str, Any]], out: Path | None) -> None:
-    import pandas as pd
-
-    if out is None:
-        raise ConfigurationError("--format parquet writes a binary file; expected --out FILE as well")
-    table = pd.DataFrame(
-        [{k: json.dumps(v) if isinstance(v, (dict, list)) else v for k, v in row.items()} for row in rows]
-    )
-    table.to_parquet(out, index=False)
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cae_pipeline.cli.shared import Format, FormatOption, LineArgument, OutOption, open_line, print_result, print_rows
+from cae_pipeline.cli.printing import Format, print_result, print_rows
+from cae_pipeline.cli.shared import FormatOption, LineArgument, OutOption, open_line
 
 threshold_app = typer.Typer(no_args_is_help=True, help="The score above which an image is flagged.")
 NoteOption = Annotated[str, typer.Option("--note", help="Why.")]
@@ -62,12 +63,10 @@ def fit(
 @threshold_app.command("show")
 def show(line: LineArgument) -> None:
     """Say which threshold is in force for the line's champion, and what it rests on."""
-    from cae_pipeline.adapters.results import ledger, thresholds
+    from cae_pipeline.steps.life.serving import list_thresholds
 
     settings_of_line, _, services = open_line(line)
-    champion = ledger.champion_of(services.engine, settings_of_line.name)
-    in_force = thresholds.threshold_history(services.engine, champion.model_version)[-1]
-    print_result({"line": line, **in_force})
+    print_result({"line": line, **asdict(list_thresholds(settings_of_line, services)[-1])})
 
 
 @threshold_app.command("history")
@@ -78,8 +77,8 @@ def history(
     out: OutOption = None,
 ) -> None:
     """List all thresholds of a model version, oldest first."""
-    from cae_pipeline.adapters.results import ledger, thresholds
+    from cae_pipeline.steps.life.serving import list_thresholds
 
     settings_of_line, _, services = open_line(line)
-    name = model_version or ledger.champion_of(services.engine, settings_of_line.name).model_version
-    print_rows(thresholds.threshold_history(services.engine, name), how=how, columns=COLUMNS.split(), out=out)
+    rows = [asdict(row) for row in list_thresholds(settings_of_line, services, model_version=model_version)]
+    print_rows(rows, how=how, columns=COLUMNS.split(), out=out)

@@ -1,1 +1,1 @@
-"""Work in parallel and in processes of their own; the standard library only."""
+"""Work on all cores, and in processes of their own."""

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-from cae_pipeline.concurrency.cores import num_cores
+from joblib import cpu_count
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,7 +24,8 @@ def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     At most `AHEAD` items per core are under way, however many there are. What one of them raises is raised in its turn;
     those already begun are finished first.
     """
-    cores = num_cores()
+    # what a container or a scheduler leaves this process, not what the machine has
+    cores: int = cpu_count()
     waiting = iter(items)
     with ThreadPoolExecutor(cores) as pool:
         begun: deque[Future[R]] = deque(pool.submit(work, item) for item in islice(waiting, AHEAD * cores))

@@ -9,8 +9,6 @@ trained just now.
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -18,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from cae_pipeline.concurrency.fresh_process import run_module
+from cae_pipeline.concurrency.memory import peak_memory_bytes
 from cae_pipeline.detector.artefact import load_artefact
 from cae_pipeline.detector.sessions import onnx_forward
-from cae_pipeline.errors import ArtefactError
+from cae_pipeline.errors import ArtefactError, ProcessFailedError
 
 REPEATS = 3
 TIMEOUT_SECONDS = 300
@@ -40,14 +40,11 @@ def measure_cost(folder: Path, *, sha256: str) -> Cost:
     Raises:
         ArtefactError: If it cannot be loaded or does not end.
     """
-    command = [sys.executable, "-m", "cae_pipeline.detector.cost", str(folder), sha256]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True)  # noqa: S603
-    except subprocess.TimeoutExpired as error:
-        raise ArtefactError(f"the model in {folder} took over {TIMEOUT_SECONDS} s to judge a few images") from error
-    except subprocess.CalledProcessError as error:
-        raise ArtefactError(f"the model in {folder} cannot judge: {error.stderr.strip().splitlines()[-1:]}") from error
-    return Cost(**json.loads(done.stdout.splitlines()[-1]))
+        cost = run_module(__name__, str(folder), sha256, timeout_seconds=TIMEOUT_SECONDS)
+    except ProcessFailedError as error:
+        raise ArtefactError(f"the model in {folder} cannot judge a few images: the process {error.ending}") from error
+    return Cost(**cost)
 
 
 def main() -> None:
@@ -61,17 +58,7 @@ def main() -> None:
         started = time.perf_counter()
         scorer.score_few(images)
         seconds.append(time.perf_counter() - started)
-    print(json.dumps(asdict(Cost(min(seconds[1:]) / count * 1000, _peak_mib()))))
-
-
-def _peak_mib() -> float:
-    status = Path("/proc/self/status")
-    if status.exists():
-        # what the kernel counts for getrusage begins with the memory of whoever started this process
-        [peak] = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        return int(peak) / 1024
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / 2**20 if sys.platform == "darwin" else used / 1024
+    print(json.dumps(asdict(Cost(min(seconds[1:]) / count * 1000, peak_memory_bytes() / 2**20))))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
 import onnxruntime
+from joblib import cpu_count
 
-from cae_pipeline.concurrency.cores import num_cores
 from cae_pipeline.detector.error_maps import NetworkOutputs
 from cae_pipeline.detector.scorer import Forward
 from cae_pipeline.domain.images import Floats, Pixels
@@ -68,7 +68,7 @@ def openvino_forward(graph: bytes) -> Forward:
     sys.modules.setdefault("openvino_telemetry", cast("ModuleType", None))
     import openvino
 
-    knobs = {"INFERENCE_NUM_THREADS": num_cores(), "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    knobs = {"INFERENCE_NUM_THREADS": cpu_count(), "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(openvino.Core().read_model(graph), "CPU", knobs)
 
     request, one_at_a_time = compiled.create_infer_request(), threading.Lock()

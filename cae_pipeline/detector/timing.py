@@ -6,8 +6,8 @@ import time
 from functools import partial
 
 import numpy as np
+from joblib import cpu_count
 
-from cae_pipeline.concurrency.cores import num_cores
 from cae_pipeline.concurrency.parallel import in_order
 from cae_pipeline.detector.scorer import Forward, run_padded
 from cae_pipeline.domain.images import Pixels
@@ -30,7 +30,7 @@ def speedup(other: Forward, reference: Forward, tiles: Pixels) -> float:
     for _ in range(ROUNDS):
         for name, forward in (("other", other), ("reference", reference)):
             started = time.perf_counter()
-            for _ in in_order(partial(run_padded, forward), [tiles] * MINIBATCHES_PER_CORE * num_cores()):
+            for _ in in_order(partial(run_padded, forward), [tiles] * MINIBATCHES_PER_CORE * cpu_count()):
                 pass
             seconds[name].append(time.perf_counter() - started)
     return float(np.median(seconds["reference"]) / np.median(seconds["other"]))

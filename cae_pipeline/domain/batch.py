@@ -66,11 +66,6 @@ class Delivery:
         return _key(self.line, self.batch_id, self.manifest_sha256)
 
 
-def batch_key(line: str, batch_id: str) -> str:
-    """Return the 32 hexadecimal digits that name a batch in every table."""
-    return _key(line, batch_id)
-
-
 def digest_members(members: tuple[Member, ...]) -> str:
     """Digest names, sizes and digests, whatever order they were listed in.
 

@@ -42,19 +42,19 @@ def main() -> None:
     new, old, labels = deliver(settings.path("landing"))
     say(f"Delivered {len(new)} batches to the landing zone; {len(old)} were there already.")
     services = connect(settings)
-    before = _row_counts(services.engine)
+    before = _row_counts(services)
     with quiet(log):
         subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True)
         dags = _load_dags()
-    _train(dags, services.engine, log)
+    _train(dags, services, log)
     for night in NIGHTS:
-        _inspect(dags, night, services.engine, log)
+        _inspect(dags, night, services, log)
     _run(dags["rescore_batches"], log, conf={"line": "cells-mono", "since": NIGHTS[0], "until": NIGHTS[0]})
     say("rescore_batches: the first night judged again by the champion; nothing had to be added.")
     _run(dags["housekeeping"], log)
     say("housekeeping: tables checked and backed up.")
-    _print_rows(before, _row_counts(services.engine))
-    _print_quality(services.engine, labels, list(read_lines(settings.lines_path).values()))
+    _print_rows(before, _row_counts(services))
+    _print_quality(services, labels, list(read_lines(settings.lines_path).values()))
     print(f"\n{CREDIT}\n")
     print(f"Reports:  {settings.path('reports')}/{NIGHTS[0]}.html and the nights after it")
     print("Query:    .venv/bin/cae anomalies --line cells-mono --since 2026-01-13")
@@ -101,60 +101,68 @@ def _run(dag: Any, log: Path, *, logical_date: datetime | None = None, conf: dic
         return dag.test(logical_date=logical_date or datetime.now(UTC), run_conf=conf or {})
 
 
-def _train(dags: dict[str, Any], engine: Any, log: Path) -> None:
-    from cae_pipeline.adapters.results import ledger
-    from cae_pipeline.errors import NoChampionError
+def _train(dags: dict[str, Any], services: Any, log: Path) -> None:
+    from cae_pipeline.adapters.results import ledger, model_versions
 
     for line in LINES:
-        try:
-            champion = ledger.champion_of(engine, line)
-            say(f"{line}: champion {champion.model_version} is there already, nothing to train.")
+        with services.read() as connection:
+            serving = model_versions.champion_or_none(connection, line)
+        if serving is not None:
+            say(f"{line}: champion {serving.model_version} is there already, nothing to train.")
             continue
-        except NoChampionError:
-            say(f"train_model: training {line} …")
+        say(f"train_model: training {line} …")
         started = time.monotonic()
         run = _run(dags["train_model"], log, conf={"line": line, "note": "First model of the demo"})
         if str(run.state) != "success":
             raise SystemExit(f"train_model ended as {run.state}; see {log}")
-        champion = ledger.champion_of(engine, line)
+        with services.read() as connection:
+            champion = ledger.champion_of(connection, line)
         say(
             f"train_model: {champion.model_version} is champion after {time.monotonic() - started:.0f} s "
             f"({champion.figures['epochs']:.0f} epochs, {champion.figures['train_seconds']:.0f} s of them in training)."
         )
 
 
-def _inspect(dags: dict[str, Any], night: str, engine: Any, log: Path) -> None:
-    from cae_pipeline.adapters.results.queries import Page, list_batches, list_daily_rates
+def _inspect(dags: dict[str, Any], night: str, services: Any, log: Path) -> None:
+    from cae_pipeline.adapters.results.queries.nights import list_daily_rates
+    from cae_pipeline.adapters.results.queries.paging import Page
 
-    done = [row for row in list_batches(engine, None, Page("night", page_size=999)) if str(row["night"]) == night]
+    done = _batches(services, night)
     moment = datetime.fromisoformat(f"{night}T23:30:00+00:00")
     run = _run(dags["nightly_inspection"], log, logical_date=moment)
-    rates = [row for row in list_daily_rates(engine, None, Page("line", page_size=999)) if str(row["night"]) == night]
+    with services.read() as connection:
+        rates = list_daily_rates(connection, None, Page("line", page_size=999))
     told = "; ".join(
-        f"{row['line']} {row['num_images']} images, {row['num_quarantined']} quarantined, {row['num_flagged']} flagged"
+        f"{row.line} {row.num_images} images, {row.num_quarantined} quarantined, {row.num_flagged} flagged"
         for row in rates
+        if str(row.night) == night
     )
     already = f" ({len(done)} batches were there already)" if done else ""
     say(f"nightly_inspection {night}: {told}{already}")
-    rejected = [
-        row
-        for row in list_batches(engine, None, Page("batch_id", page_size=999))
-        if str(row["night"]) == night and row["status"] == "rejected"
-    ]
-    for row in rejected:
-        say(f"  rejected as a whole: {row['line']}/{row['batch_id']}: {row['rejected_for']}")
+    for batch in _batches(services, night):
+        if batch.status == "rejected":
+            say(f"  rejected as a whole: {batch.line}/{batch.batch_id}: {batch.rejected_for}")
     expected = "failed" if night in REJECTED_BATCH[1] and not done else "success"
     if str(run.state) != expected:
         raise SystemExit(f"nightly_inspection of {night} ended as {run.state}, expected {expected}; see {log}")
 
 
-def _row_counts(engine: Any) -> dict[str, int]:
+def _batches(services: Any, night: str) -> list[Any]:
+    from cae_pipeline.adapters.results.queries.nights import list_batches
+    from cae_pipeline.adapters.results.queries.paging import Page
+
+    with services.read() as connection:
+        found = list_batches(connection, None, Page("batch_id", page_size=999))
+    return [row for row in found if str(row.night) == night]
+
+
+def _row_counts(services: Any) -> dict[str, int]:
     import sqlalchemy as sa
 
-    from cae_pipeline.adapters.results.schema import batches, images, promotions, scores
+    from cae_pipeline.adapters.results.schema import deliveries, images, judgements, ledger
 
-    with engine.connect() as connection:
-        tables = (batches, images, scores, promotions)
+    with services.read() as connection:
+        tables = (deliveries, images, judgements, ledger)
         return {table.name: connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table in tables}
 
 
@@ -163,20 +171,18 @@ def _print_rows(before: dict[str, int], after: dict[str, int]) -> None:
     say(f"Rows in the results database: {told}.")
 
 
-def _print_quality(engine: Any, labels: dict[str, float], lines: list[Any]) -> None:
+def _print_quality(services: Any, labels: dict[str, float], lines: list[Any]) -> None:
     """Hold scores against the dataset's labels; no model has seen one of these images in training."""
     import numpy as np
-    import sqlalchemy as sa
 
-    from cae_pipeline.adapters.results.schema import batches, scores
+    from cae_pipeline.adapters.results.queries.flagged import all_of_line
     from cae_pipeline.statistics.metrics import image_figures
 
     print("\nOn labelled images never trained on (normal: defect probability 0, defective: 1):\n")
     print("line         normal  defective  image AUROC  false alarms seen (95 % interval)  promised")
-    query = sa.select(scores.c.image_id, scores.c.score, scores.c.is_anomalous).join(batches)
     for line in lines:
-        with engine.connect() as connection:
-            rows = connection.execute(query.where(batches.c.line == line.name)).all()
+        with services.read() as connection:
+            rows = all_of_line(connection, line.name)
         known = [row for row in rows if labels.get(row.image_id) in (0.0, 1.0)]
         figures = image_figures(
             np.array([row.score for row in known]),

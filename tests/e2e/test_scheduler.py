@@ -19,6 +19,9 @@ from urllib.parse import quote
 
 import pytest
 
+from cae_pipeline.settings import Settings
+from cae_pipeline.wiring import connect
+from tests import asking
 from tests.conftest import LINES_TOML, deliver, png, washer, washers
 
 REPOSITORY = Path(__file__).parents[2]
@@ -160,20 +163,16 @@ BEFORE = _listening()
 
 
 def test_a_training_and_a_night_triggered_over_rest_end_as_rows(up: Installation) -> None:
-    from cae_pipeline.adapters.results import ledger, queries
-    from cae_pipeline.adapters.results.database import open_database
-    from cae_pipeline.adapters.results.queries import AnomalyFilter, Page
-
     up.unpause("train_model", "nightly_inspection")
     landing = up.workspace / "landing"
     deliver(landing, "washers", "2026-01-31", washers(range(300, 320)) | washers(range(400, 410), defect=True))
     assert up.trigger("train_model", {"line": "washers", "note": "over REST"}) == "success"
-    engine = open_database(f"sqlite:///{up.workspace / 'results.db'}")
-    assert ledger.champion_of(engine, "washers").model_version == "cae-washers/1"
+    services = connect(Settings(workspace=up.workspace))
+    assert asking.champion(services).model_version == "cae-washers/1"
     assert up.trigger("nightly_inspection", {"night": "2026-01-31"}) == "success"
-    flagged = queries.list_anomalies(engine, AnomalyFilter(line="washers"), Page("-score"))
-    assert sum(row["name"].startswith("bad") for row in flagged) >= 9
-    assert all(row["dag_run_id"] for row in flagged)
+    flagged = asking.anomalies(services, line="washers")
+    assert sum(row.name.startswith("bad") for row in flagged) >= 9
+    assert all(row.dag_run_id for row in flagged)
     # a rejected batch turns its run red
     deliver(landing, "washers", "2026-02-01", {f"d{i}.png": png((washer(i) * 0.02).astype("uint8")) for i in range(9)})
     assert up.trigger("nightly_inspection", {"night": "2026-02-01"}) == "failed"
@@ -200,23 +199,19 @@ def test_the_report_is_linked_from_the_task_and_shown_only_to_who_may_see_it(up:
 
 
 def test_where_a_line_wants_it_a_person_approves_in_airflow_before_a_challenger_serves(up: Installation) -> None:
-    from cae_pipeline.adapters.results import ledger, queries
-    from cae_pipeline.adapters.results.database import open_database
-    from cae_pipeline.adapters.results.queries import Page
-
-    engine = open_database(f"sqlite:///{up.workspace / 'results.db'}")
+    services = connect(Settings(workspace=up.workspace))
     run = up.begin("train_model", {"line": "careful"})
     asked = f"{run}/taskInstances/life.approve/0"
     up.wait_for(asked, "awaiting_input", "deferred")
-    assert ledger.champion_or_none(engine, "careful") is None
+    assert asking.version(services, "cae-careful/1").state == "awaiting"
     # nobody answers within a second: the scheduler would not have heard yet that the task only waits, and ask again
     time.sleep(10)
     details = up.ask(f"{asked}/hitlDetails")
     assert details["subject"] == "May cae-careful/1 serve? See the gate's page."
     up.ask(f"{asked}/hitlDetails", {"chosen_options": ["Approve"], "params_input": {}}, method="PATCH")
     assert up.wait_for(run, "success", "failed") == "success"
-    assert ledger.champion_of(engine, "careful").model_version == "cae-careful/1"
-    events = [row["event"] for row in queries.list_promotions(engine, "careful", Page("promotion_id"))]
+    assert asking.champion(services, "careful").model_version == "cae-careful/1"
+    events = [row.event for row in asking.ledger_rows(services, "careful")]
     assert events == ["awaits_approval", "promotion"]
 
 

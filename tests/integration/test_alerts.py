@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sqlalchemy as sa
 
+from cae_pipeline.adapters import webhook
 from cae_pipeline.adapters.results import drift_reports, ledger
 from cae_pipeline.adapters.results.ledger import Change
 from cae_pipeline.domain.promotion import Decision
@@ -61,7 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    monkeypatch.setattr(webhook, "PATIENCE_SECONDS", 0)
     server = Receiver()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -109,24 +110,17 @@ def test_a_rejected_batch_a_refusal_and_drift_are_told_once(plant: Plant, receiv
 
 
 def test_drift_that_goes_on_is_told_once_a_week(plant: Plant, receiver: Receiver) -> None:
-    engine, version = plant.services.engine, asking.champion(plant.services).model_version
+    version = asking.champion(plant.services).model_version
     services = replace(plant.services, webhook_url=receiver.url)
     first = date(2026, 1, 1)
     diagnoses = [*["defects"] * 9, "none", "defects", "camera", "camera"]
     for night, diagnosis in enumerate(diagnoses):
-        row = {
-            "line": "washers",
-            "night": first + timedelta(days=night),
-            "model_version": version,
-            "num_images": 20,
-            "shifts": [],
-            "has_drifted": diagnosis != "none",
-            "watched_at": datetime(2026, 1, 1, 23, tzinfo=UTC) + timedelta(days=night),
-            "diagnosis": diagnosis,
-            "reasons": ["because"],
-        }
-        with engine.begin() as connection:
-            connection.execute(sa.insert(drift_reports), row)
+        when = first + timedelta(days=night)
+        with services.write() as work:
+            drift_reports.record_drift(
+                work.connection, "washers", when, version, _report(diagnosis), watched_at=services.clock()
+            )
+            work.commit()
         raise_alerts(first + timedelta(days=night), [plant.line], services)
     told = [(alert["night"], alert["message"].split(": ")[1]) for alert in receiver.received]
     # again after a week, after it was gone, and when it is something else

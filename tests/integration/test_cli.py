@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from cae_pipeline.adapters.results.schema import metadata
 from cae_pipeline.cli import app
 from cae_pipeline.errors import NotFoundError
-from cae_pipeline.steps.night.score import plan_line, score_slices
+from cae_pipeline.steps.night.plan import plan_line
+from cae_pipeline.steps.night.score import score_slices
 from cae_pipeline.steps.night.validate import validate_batch
 from tests.conftest import Plant, deliver, washers
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from infra.local.environment import local_environment
+from tests import asking
 from tests.conftest import Plant, deliver, png, washer, washers
 
 REPOSITORY = Path(__file__).parents[2]
@@ -51,9 +52,6 @@ def _run(workspace: Path, *runs: tuple[str, str, dict[str, Any]]) -> tuple[list[
 
 @pytest.mark.timeout(600)
 def test_a_night_with_a_rejected_batch_is_red_and_everything_else_is_done(plant: Plant) -> None:
-    from cae_pipeline.adapters.results import queries
-    from cae_pipeline.adapters.results.queries import Page
-
     deliver(plant.landing, "washers", "2026-01-31", washers(range(300, 310)) | washers([400, 401], defect=True))
     dark = {f"d{i}.png": png((washer(i) * 0.02).astype("uint8")) for i in range(10)}
     deliver(plant.landing, "washers", "2026-01-31-late", dark)
@@ -76,21 +74,14 @@ def test_a_night_with_a_rejected_batch_is_red_and_everything_else_is_done(plant:
     assert log.count("expect_column_mean_to_be_between of is_quarantined: seen 1, wanted at most 0.7") >= 1
     assert "up_for_retry" not in log.lower()
     assert [result[1] for result in results[1:]] == ["success", "success", "success"]
-    rates = queries.list_daily_rates(plant.services.engine, "washers", Page("night", page_size=9))
-    [rate] = [row for row in rates if str(row["night"]) == "2026-01-31"]
-    assert (rate["num_images"], rate["num_quarantined"], rate["num_scored"]) == (22, 10, 12)
-    [batch] = [
-        r
-        for r in queries.list_batches(plant.services.engine, "washers", Page("night"))
-        if r["batch_id"] == "2026-01-31"
-    ]
-    assert batch["dag_run_id"].startswith("manual__")
+    [rate] = [row for row in asking.rates(plant.services) if str(row.night) == "2026-01-31"]
+    assert (rate.num_images, rate.num_quarantined, rate.num_scored) == (22, 10, 12)
+    assert asking.delivery(plant.services).dag_run_id.startswith("manual__")
     assert (plant.workspace / "reports" / "2026-01-31.html").is_file()
 
 
 @pytest.mark.timeout(600)
 def test_train_model_trains_the_line_of_the_form_and_promotes(workspace: Path) -> None:
-    from cae_pipeline.adapters.results import ledger
     from cae_pipeline.settings import read_settings
     from cae_pipeline.wiring import connect
 
@@ -102,6 +93,6 @@ def test_train_model_trains_the_line_of_the_form_and_promotes(workspace: Path) -
     assert tasks["life.train"] == tasks["life.promote"] == ["success"]
     # nobody has to be asked on this line
     assert tasks["life.needs_approval"] == tasks["life.approve"] == tasks["life.serve"] == ["skipped"]
-    champion = ledger.champion_of(connect(read_settings()).engine, "washers")
+    champion = asking.champion(connect(read_settings()))
     assert champion.model_version == "cae-washers/1"
     assert champion.figures["epochs"] == 10

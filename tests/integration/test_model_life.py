@@ -32,6 +32,7 @@ from cae_pipeline.errors import (
     TooFewVerdictsError,
 )
 from cae_pipeline.steps.housekeeping import keep_house
+from cae_pipeline.steps.life.exchange import export_verdicts
 from cae_pipeline.steps.life.normal import usual_share
 from cae_pipeline.steps.life.promote import approve_challenger, decision_page, promote_challenger, roll_back
 from cae_pipeline.steps.life.review import review_queue, say_verdict
@@ -258,19 +259,19 @@ def test_a_refresh_learns_from_newly_accepted_images_and_keeps_every_part_apart(
     assert len(after) == len(before) + 10
     assert not set(after) & flagged
     assert {image_id: after[image_id] for image_id in before} == before
-    assert len(rebuild_snapshot(version, services)) == len(after)
+    assert len(rebuild_snapshot(version.model_version, services)) == len(after)
 
 
 def test_a_snapshot_that_cannot_be_rebuilt_says_which_files_are_gone(plant: Plant) -> None:
     version = asking.champion(plant.services)
-    assert Counter(row.part for row in rebuild_snapshot(version, plant.services)) == {
+    assert Counter(row.part for row in rebuild_snapshot(version.model_version, plant.services)) == {
         "train": 52,
         "validation": 12,
         "calibration": 16,
     }
     (plant.landing / "washers/normal-1/ok00107.png").write_bytes(b"another picture")
     with pytest.raises(ArtefactError, match=r"1 of the 80 images .* normal-1/ok00107.png"):
-        rebuild_snapshot(version, plant.services)
+        rebuild_snapshot(version.model_version, plant.services)
 
 
 def test_a_refresh_takes_at_most_so_many_of_a_batch_and_keeps_the_oddest_back() -> None:
@@ -292,7 +293,7 @@ def test_the_queue_begins_at_the_threshold_and_brings_new_kinds_until_all_are_ju
     say_verdict(judged, "unsure", inspected.services)
     everything = review_queue(inspected.line, inspected.services, count=999)
     assert len(everything) == 35
-    assert judged not in {row["image_id"] for row in everything}
+    assert judged not in {row.image.image_id for row in everything}
 
 
 def test_precision_comes_with_its_interval(inspected: Plant) -> None:
@@ -307,7 +308,9 @@ def test_precision_comes_with_its_interval(inspected: Plant) -> None:
 
 def test_label_studio_gets_predictions_and_gives_verdicts_once(inspected: Plant, tmp_path: Path) -> None:
     image_id = _judge(inspected, next(iter(_flagged(inspected))), "defect")
-    tasks = label_studio_tasks("washers", inspected.services, prefix="s3://landing/")
+    exported = tmp_path / "tasks.json"
+    export_verdicts(inspected.line, exported, inspected.services, prefix="s3://landing/")
+    tasks = json.loads(exported.read_text())
     [task] = [task for task in tasks if task["data"]["image_id"] == image_id]
     assert task["data"]["image"].startswith("s3://landing/washers/2026-01-31/bad")
     [prediction] = task["predictions"]

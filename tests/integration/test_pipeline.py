@@ -18,6 +18,7 @@ from PIL import Image
 
 from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results import integrity, schema
+from cae_pipeline.adapters.results.queries.images import show_image
 from cae_pipeline.detector.error_maps import NetworkOutputs
 from cae_pipeline.detector.scorer import Forward
 from cae_pipeline.detector.sessions import onnx_forward
@@ -461,9 +462,8 @@ def test_housekeeping_keeps_flagged_maps_and_finds_lost_scores(plant: Plant) -> 
     assert done.num_maps_removed == 30 - flagged
     assert len(list((plant.workspace / "maps").rglob("*.png"))) == flagged
     with plant.services.engine.begin() as connection:
-        connection.execute(
-            sa.delete(schema.scores).where(schema.scores.c.batch_key == key, schema.scores.c.name == "ok00310.png")
-        )
+        lost = (schema.judgements.c.delivery_key == key, schema.judgements.c.name == "ok00310.png")
+        connection.execute(sa.delete(schema.judgements).where(*lost))
     with pytest.raises(CaeError, match=r"ok00310.png is neither scored nor quarantined"):
         keep_house(plant.services, map_retention_days=90, backup_count=2)
 
@@ -475,20 +475,19 @@ def test_housekeeping_backs_up_every_row(plant: Plant) -> None:
     done = keep_house(plant.services, map_retention_days=90, backup_count=2)
     copy = sa.create_engine(f"sqlite:///{plant.workspace / done.backup}")
     with copy.connect() as connection:
-        assert connection.scalar(sa.select(sa.func.count()).select_from(schema.scores)) == 30
+        assert connection.scalar(sa.select(sa.func.count()).select_from(schema.judgements)) == 30
 
 
 def test_a_verdict_stays_when_an_image_is_judged_again(plant: Plant) -> None:
     _night(plant)
     _score(plant)
-    image_id = _anomalies(plant)[0]["image_id"]
+    image_id = asking.anomalies(plant.services)[0].image_id
     for word in ("unsure", "defect"):
-        verdicts.record_verdicts(plant.services.engine, [Verdict(image_id, word, "me", plant.services.clock())])
-    assert [row["image_id"] for row in _anomalies(plant, verdict="defect")] == [image_id]
-    assert image_id not in [row["image_id"] for row in _anomalies(plant, verdict="none")]
-    [rate] = [r for r in queries.list_daily_rates(plant.services.engine, None, Page("night")) if r["night"] == NIGHT]
-    assert rate["num_confirmed"] == 1
-    assert [row["verdict"] for row in queries.show_image(plant.services.engine, image_id[:16])["verdicts"]] == [
-        "unsure",
-        "defect",
-    ]
+        say_verdict(image_id, word, plant.services)
+    assert [row.image_id for row in asking.anomalies(plant.services, verdict="defect")] == [image_id]
+    assert image_id not in [row.image_id for row in asking.anomalies(plant.services, verdict="none")]
+    [rate] = [row for row in asking.rates(plant.services) if row.night == NIGHT]
+    assert rate.num_confirmed == 1
+    with plant.services.read() as connection:
+        given = show_image(connection, image_id[:16]).verdicts
+    assert [verdict.verdict for verdict in given] == ["unsure", "defect"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
-from cae_pipeline.domain.batch import Member, batch_key, digest_members
+from cae_pipeline.domain.batch import Delivery, Member, digest_members
 from cae_pipeline.domain.images import to_floats, to_pixels, with_channels
 from cae_pipeline.domain.line import TrainingSettings
 from cae_pipeline.errors import TooFewNormalImagesError
@@ -28,7 +30,9 @@ def test_a_batch_is_known_by_its_content_and_not_by_the_order_it_was_listed_in()
     one, two = Member("a", 1, "aa"), Member("b", 2, "bb")
     assert digest_members((one, two)) == digest_members((two, one))
     assert digest_members((one,)) != digest_members((one, two))
-    assert batch_key("a", "b-c", "d") != batch_key("a-b", "c", "d")
+    moment = datetime(2026, 1, 31, tzinfo=UTC)
+    keys = {Delivery(*names, moment.date(), (), "d", moment).delivery_key for names in (("a", "b-c"), ("a-b", "c"))}
+    assert len(keys) == 2
 
 
 def test_the_split_does_not_depend_on_the_order_of_delivery() -> None:

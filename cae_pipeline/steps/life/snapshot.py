@@ -97,17 +97,19 @@ def snapshot_digest(members: Iterable[AcceptedImage]) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def rebuild_snapshot(version: ModelVersion, services: Services) -> list[SnapshotImage]:
+def rebuild_snapshot(model_version: str, services: Services) -> list[SnapshotImage]:
     """Find every image a model was trained on in the landing zone, byte for byte.
 
     Returns:
         Each image with the part it played.
 
     Raises:
+        NotFoundError: If there is no such model version.
         ArtefactError: If a file is gone or has other bytes, or the list is not the one that was registered.
     """
     with services.read() as connection:
-        members = model_versions.snapshot_images(connection, version.model_version)
+        version = model_versions.find_version(connection, model_version)
+        members = model_versions.snapshot_images(connection, model_version)
     lost = [f"{row.image.batch_id}/{row.image.name}" for row in members if not _is_there(row.image, services)]
     if lost:
         raise ArtefactError(

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cae_pipeline.adapters.decoding import DecodeLimits, decode, measure_files, read_for_network
-from cae_pipeline.domain.batch import Reason
+from cae_pipeline.domain.outcome import Reason
 from cae_pipeline.errors import UnreadableImageError
 from tests.conftest import png, washer
 

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from cae_pipeline.adapters.expectations import COLUMNS, image_expectations, validate_facts
-from cae_pipeline.domain.batch import Reason
 from cae_pipeline.domain.limits import FactLimits
 from cae_pipeline.domain.line import ValidationSettings
+from cae_pipeline.domain.outcome import Reason
 from cae_pipeline.errors import CaeError
 
 LIMITS = FactLimits(300, 200, ("L",), 0.1, 0.9, 0.01, 1e-5, 5)

@@ -24,20 +24,20 @@ def _now() -> datetime:
 def test_a_batch_without_manifest_and_marker_is_ready_once_it_is_quiet(tmp_path: Path) -> None:
     folder = deliver(tmp_path, "cells", "2026-01-31", FILES, manifest=False)
     with pytest.raises(BatchNotReadyError, match="looked at again") as caught:
-        _zone(tmp_path).read_batch("cells", "2026-01-31", now=_now())
+        _zone(tmp_path).list_delivery("cells", "2026-01-31", now=_now())
     assert caught.value.retryable
-    batch = _zone(tmp_path).read_batch("cells", "2026-01-31", now=_now() + timedelta(seconds=301))
+    batch = _zone(tmp_path).list_delivery("cells", "2026-01-31", now=_now() + timedelta(seconds=301))
     assert [member.name for member in batch.members] == ["a.png", "b.png"]
     (folder / "_SUCCESS").touch()
-    assert _zone(tmp_path).read_batch("cells", "2026-01-31", now=_now()).batch_key == batch.batch_key
+    assert _zone(tmp_path).list_delivery("cells", "2026-01-31", now=_now()).delivery_key == batch.delivery_key
 
 
 def test_a_manifest_gives_the_batch_the_same_identity_as_its_files(tmp_path: Path) -> None:
     deliver(tmp_path / "one", "cells", "x", FILES)
     folder = deliver(tmp_path / "two", "cells", "x", FILES, manifest=False)
     (folder / "_SUCCESS").touch()
-    one, two = (_zone(tmp_path / name).read_batch("cells", "x", now=_now()) for name in ("one", "two"))
-    assert one.batch_key == two.batch_key
+    one, two = (_zone(tmp_path / name).list_delivery("cells", "x", now=_now()) for name in ("one", "two"))
+    assert one.delivery_key == two.delivery_key
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,13 @@ def test_a_manifest_that_cannot_be_trusted_is_refused(tmp_path: Path, manifest: 
     folder = deliver(tmp_path, "cells", "x", FILES)
     (folder / "manifest.json").write_text(manifest)
     with pytest.raises(CaeError, match=r"manifest|without folders|twice"):
-        _zone(tmp_path).read_batch("cells", "x", now=_now())
+        _zone(tmp_path).list_delivery("cells", "x", now=_now())
 
 
 def test_a_batch_that_is_not_there_lists_those_that_are(tmp_path: Path) -> None:
     deliver(tmp_path, "cells", "x", FILES)
     with pytest.raises(NotFoundError, match="Known: x"):
-        _zone(tmp_path).read_batch("cells", "y", now=_now())
+        _zone(tmp_path).list_delivery("cells", "y", now=_now())
 
 
 @pytest.mark.parametrize(("batch_id", "night"), [("2026-01-31", "2026-01-31"), ("2026-01-31-late", "2026-01-31")])

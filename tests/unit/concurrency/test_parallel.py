@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from joblib import cpu_count
 
-from cae_pipeline.concurrency.cores import num_cores
 from cae_pipeline.concurrency.parallel import AHEAD, batched, in_order
 
 
@@ -28,12 +28,12 @@ def test_no_more_than_a_few_items_are_taken_ahead() -> None:
 
     results = in_order(lambda number: number, items())
     next(results)
-    assert len(taken) <= AHEAD * num_cores() + 1
+    assert len(taken) <= AHEAD * cpu_count() + 1
     results.close()  # type: ignore[attr-defined]
 
 
 def test_several_items_are_worked_on_at_once() -> None:
-    if num_cores() < 2:
+    if cpu_count() < 2:
         pytest.skip("this process may use one core only")
     together = threading.Barrier(2, timeout=10)
 
