@@ -10,7 +10,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.results.database import insert_new
-from cae_pipeline.adapters.results.schema import batches, deliveries, images, judgements, model_versions, releases
+from cae_pipeline.adapters.results.schema import (
+    HAS_FAILED,
+    IS_CURRENT,
+    batches,
+    deliveries,
+    images,
+    judgements,
+    model_versions,
+    releases,
+)
 from cae_pipeline.domain.batch import Delivery, DeliveryStatus
 from cae_pipeline.domain.facts import ImageFacts
 from cae_pipeline.domain.outcome import ImageStatus, ValidatedImage
@@ -108,7 +117,7 @@ def put_in_force(connection: sa.Connection, delivery: Delivery) -> None:
     connection.execute(sa.update(deliveries).where(this).values(is_in_force=True))
     if former is not None:
         of_former = judgements.c.delivery_key == former
-        connection.execute(sa.update(judgements).where(of_former, judgements.c.is_current).values(is_current=False))
+        connection.execute(sa.update(judgements).where(of_former, IS_CURRENT).values(is_current=False))
     _restore_current(connection, delivery.delivery_key)
 
 
@@ -216,9 +225,7 @@ def reopen_failed(connection: sa.Connection, line: str) -> None:
     of_line = sa.select(model_versions.c.model_version).where(model_versions.c.line == line)
     reopen(
         connection,
-        sa.select(judgements.c.delivery_key).where(
-            judgements.c.is_current, judgements.c.outcome == "failed", judgements.c.model_version.in_(of_line)
-        ),
+        sa.select(judgements.c.delivery_key).where(IS_CURRENT, HAS_FAILED, judgements.c.model_version.in_(of_line)),
     )
 
 

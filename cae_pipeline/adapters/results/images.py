@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from cae_pipeline.adapters.results import batches as batch_rows
 from cae_pipeline.adapters.results.database import insert_new
-from cae_pipeline.adapters.results.schema import batches, deliveries, images, judgements, releases
+from cae_pipeline.adapters.results.schema import IS_QUARANTINED, batches, deliveries, images, judgements, releases
 from cae_pipeline.concurrency.parallel import batched
 from cae_pipeline.domain.batch import Delivery, DeliveryStatus
 from cae_pipeline.domain.facts import ImageFacts
@@ -134,7 +134,7 @@ def releasable(connection: sa.Connection, delivery_key: str) -> list[str]:
     """Names of quarantined images of a delivery that could be decoded."""
     query = (
         sa.select(images.c.name)
-        .where(images.c.delivery_key == delivery_key, images.c.status == ImageStatus.QUARANTINED)
+        .where(images.c.delivery_key == delivery_key, IS_QUARANTINED)
         .where(images.c.width_px.is_not(None))
         .order_by(images.c.name)
     )
@@ -151,7 +151,7 @@ def release(connection: sa.Connection, delivery_key: str, names: Sequence[str], 
         NotFoundError: If an image is not quarantined in that delivery.
         CaeError: If one could never be decoded.
     """
-    query = sa.select(images).where(images.c.delivery_key == delivery_key, images.c.status == ImageStatus.QUARANTINED)
+    query = sa.select(images).where(images.c.delivery_key == delivery_key, IS_QUARANTINED)
     quarantined = {row["name"]: row for row in connection.execute(query).mappings()}
     before = set(connection.scalars(sa.select(releases.c.name).where(releases.c.delivery_key == delivery_key)))
     for name in names:

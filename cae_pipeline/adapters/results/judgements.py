@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.results.database import insert
-from cae_pipeline.adapters.results.schema import batches, deliveries, images, judgements
+from cae_pipeline.adapters.results.schema import IS_CURRENT, batches, deliveries, images, judgements
 from cae_pipeline.adapters.results.verdicts import latest_verdict
 from cae_pipeline.adapters.results.views import in_force
 from cae_pipeline.domain.outcome import Failed, ImageStatus, Judgement, Outcome
@@ -68,7 +68,7 @@ def _settle(connection: sa.Connection, delivery_key: str, version: str, made: Se
     """Let only one judgement of each image count: these scores, or the score before these failures."""
     failed = [judgement.name for judgement in made if isinstance(judgement.outcome, Failed)]
     scored = [judgement.name for judgement in made if not isinstance(judgement.outcome, Failed)]
-    of_delivery = (judgements.c.delivery_key == delivery_key, judgements.c.is_current)
+    of_delivery = (judgements.c.delivery_key == delivery_key, IS_CURRENT)
     others = judgements.c.model_version != version
     connection.execute(
         sa.update(judgements).where(*of_delivery, others, judgements.c.name.in_(scored)).values(is_current=False)
@@ -102,19 +102,26 @@ def scores_of_night(connection: sa.Connection, line: str, night: date, model_ver
     return [NightScore(*row) for row in connection.execute(query)]
 
 
-def scored_nights(connection: sa.Connection, line: str, *, newest: int) -> list[tuple[date, str]]:
-    """`(night, delivery_key)` of a line's scored deliveries in force of the days up to the newest, newest first."""
-    was_scored = sa.exists().where(judgements.c.delivery_key == deliveries.c.delivery_key, judgements.c.is_current)
+def scored_nights(connection: sa.Connection, line: str, *, newest: int | None = None) -> list[tuple[date, str]]:
+    """`(night, delivery_key)` of a line's scored deliveries in force, newest first.
+
+    Args:
+        connection: To the results database.
+        line: The product line.
+        newest: Only of so many days up to the newest night; None is all.
+    """
+    was_scored = sa.exists().where(judgements.c.delivery_key == deliveries.c.delivery_key, IS_CURRENT)
     query = (
         sa.select(batches.c.night, deliveries.c.delivery_key)
         .join(deliveries, deliveries.c.batch_key == batches.c.batch_key)
         .where(batches.c.line == line, deliveries.c.is_in_force, was_scored)
         .order_by(batches.c.night.desc(), batches.c.batch_id)
     )
-    last = connection.execute(query.limit(1)).first()
-    if last is None:
-        return []
-    query = query.where(batches.c.night > last.night - timedelta(days=newest))
+    if newest is not None:
+        last = connection.execute(query.limit(1)).first()
+        if last is None:
+            return []
+        query = query.where(batches.c.night > last.night - timedelta(days=newest))
     return [(row.night, row.delivery_key) for row in connection.execute(query)]
 
 

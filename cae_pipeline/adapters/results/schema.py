@@ -79,7 +79,6 @@ deliveries = sa.Table(
     sa.CheckConstraint("status IN ('validated', 'rejected', 'scored')", name="delivery_status"),
     sa.Index("deliveries_by_batch", "batch_key"),
     _partial("one_delivery_in_force", "batch_key", where="is_in_force", unique=True),
-    _partial("unfinished_deliveries", "batch_key", "delivery_key", where="is_in_force AND status = 'validated'"),
 )
 
 images = sa.Table(
@@ -204,9 +203,14 @@ judgements = sa.Table(
     # a night's counts, and the flagged images of a night or batch
     _partial("current_judgements", "delivery_key", "model_version", "score", where="is_current"),
     # the worst images of a model version, and those nearest to its threshold
-    _partial("current_scores", "model_version", "score", where="is_current"),
-    _partial("failed_judgements", "model_version", "delivery_key", where="is_current AND outcome = 'failed'"),
+    sa.Index("scores_of_version", "model_version", "score", "is_current"),
+    _partial("failed_judgements", "delivery_key", where="is_current AND outcome = 'failed'"),
 )
+
+# written as the indexes of some rows alone have them: else SQLite does not see that they answer a question
+IS_CURRENT: sa.ColumnElement[bool] = sa.literal_column("judgements.is_current")
+HAS_FAILED: sa.ColumnElement[bool] = sa.literal_column("judgements.outcome = 'failed'")
+IS_QUARANTINED: sa.ColumnElement[bool] = sa.literal_column("images.status = 'quarantined'")
 
 ledger = sa.Table(
     "ledger",

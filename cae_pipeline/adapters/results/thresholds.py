@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from cae_pipeline.adapters.results import ledger
 from cae_pipeline.adapters.results.ledger import Change
 from cae_pipeline.adapters.results.model_versions import ModelVersion, find_version
-from cae_pipeline.adapters.results.schema import images, judgements, model_versions, thresholds
+from cae_pipeline.adapters.results.schema import IS_CURRENT, images, judgements, model_versions, thresholds
 from cae_pipeline.domain.outcome import Region
 from cae_pipeline.domain.promotion import Event
 from cae_pipeline.domain.stamp import Stamp
@@ -122,7 +122,7 @@ def maps_without_regions(
         query = (
             sa.select(judgements, images.c.height_px, images.c.width_px)
             .join(images, of_image)
-            .where(judgements.c.model_version == version.model_version, judgements.c.is_current)
+            .where(judgements.c.model_version == version.model_version, IS_CURRENT)
             .where(score > version.threshold, score <= highest)
             .order_by(score.desc(), judgements.c.delivery_key, judgements.c.name)
             .limit(limit)
@@ -154,8 +154,12 @@ def record_regions(
 
 def _count_between(connection: sa.Connection, version: ModelVersion, low: float, high: float) -> int:
     """How many images as judged last score above one value and not above another."""
-    of_version = (judgements.c.model_version == version.model_version) & judgements.c.is_current
-    query = sa.select(sa.func.count()).where(of_version, judgements.c.score > low, judgements.c.score <= high)
+    of_version = judgements.c.model_version == version.model_version
+    query = (
+        sa.select(sa.func.count())
+        .select_from(judgements)
+        .where(of_version, IS_CURRENT, judgements.c.score > low, judgements.c.score <= high)
+    )
     return (connection.scalar(query) or 0) if low < high else 0
 
 

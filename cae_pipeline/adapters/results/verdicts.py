@@ -85,11 +85,15 @@ def reviewed_scores(connection: sa.Connection, model_version: str, verdict: str)
 
 def count_reviewed_since(connection: sa.Connection, line: str, since: datetime) -> int:
     """How many images of a line got a verdict of defect or normal after a moment."""
-    query = (
-        sa.select(sa.func.count(verdicts.c.image_id.distinct()))
-        .join(images, images.c.image_id == verdicts.c.image_id)
+    # verdicts are few: the line is looked up for those alone
+    of_line = (
+        sa.select(sa.literal(1))
+        .select_from(images)
         .join(deliveries, deliveries.c.delivery_key == images.c.delivery_key)
         .join(batches, batches.c.batch_key == deliveries.c.batch_key)
-        .where(batches.c.line == line, verdicts.c.created_at > since, verdicts.c.verdict != "unsure")
+        .where(images.c.image_id == verdicts.c.image_id, batches.c.line == line)
+    ).exists()
+    query = sa.select(sa.func.count(verdicts.c.image_id.distinct())).where(
+        verdicts.c.created_at > since, verdicts.c.verdict != "unsure", of_line
     )
     return connection.scalar(query) or 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.results.queries.paging import Page
-from cae_pipeline.adapters.results.schema import batches, deliveries, judgements, model_versions
+from cae_pipeline.adapters.results.schema import IS_CURRENT, batches, deliveries, judgements, model_versions
 from cae_pipeline.adapters.results.verdicts import latest_verdict
 from cae_pipeline.adapters.results.views import in_force
 
 KEYS = ("delivery_key", "name", "model_version")
+MAX_VERSIONS_LISTED = 100
+"""Model versions whose thresholds are written into a question one by one; of more they are looked up for each score."""
 
 
 @dataclass(frozen=True)
@@ -81,50 +83,90 @@ _COLUMNS: dict[str, sa.ColumnElement[Any]] = {
 def list_anomalies(connection: sa.Connection, wanted: AnomalyFilter, page: Page) -> list[AnomalyRow]:
     """Flagged images; without a model version each image as it was judged last.
 
-    Only the keys of all that match are sorted; the rest is looked up for those on the page.
+    The thresholds are looked up first, so that an index of scores answers; only the keys of all that match are sorted,
+    and the rest is looked up for those on the page.
 
     Raises:
         NotFoundError: If there is no such column to sort by.
     """
-    order = page.order(_COLUMNS)
-    keys = _joined(sa.select(*(judgements.c[name].label(f"key_{name}") for name in KEYS))).where(*_conditions(wanted))
-    on_page = page.cut(keys.order_by(*order)).subquery()
-    rows = _joined(sa.select(*(column.label(name) for name, column in _COLUMNS.items()))).join(
-        on_page, sa.and_(*(judgements.c[name] == on_page.c[f"key_{name}"] for name in KEYS))
+    order = [*page.order(_COLUMNS, ties=()), *(judgements.c[name] for name in KEYS)]
+    limits = _thresholds(connection, wanted)
+    if not limits:
+        return []
+    keys = sa.select(*(judgements.c[name].label(f"key_{name}") for name in KEYS)).select_from(judgements)
+    if page.column in ("threshold", "run_id"):
+        keys = _with_version(keys)
+    if page.column in ("line", "batch_id", "night"):
+        keys = _with_batch(keys)
+    on_page = page.cut(keys.where(*_conditions(wanted, limits)).order_by(*order)).subquery()
+    rows = (
+        sa.select(*(column.label(name) for name, column in _COLUMNS.items()))
+        .select_from(on_page)
+        .join(judgements, sa.and_(*(judgements.c[name] == on_page.c[f"key_{name}"] for name in KEYS)))
     )
-    return [AnomalyRow(**row) for row in connection.execute(rows.order_by(*order)).mappings()]
+    query = _with_batch(_with_version(rows)).order_by(*order)
+    return [AnomalyRow(**row) for row in connection.execute(query).mappings()]
 
 
-def _joined(query: sa.Select[Any]) -> sa.Select[Any]:
-    """Scores with what they are held against and where their images came from."""
-    return (
-        query.select_from(in_force)
-        .join(model_versions, model_versions.c.model_version == in_force.c.model_version)
-        .join(judgements, judgements.c.model_version == in_force.c.model_version)
-        .join(deliveries, deliveries.c.delivery_key == judgements.c.delivery_key)
-        .join(batches, batches.c.batch_key == deliveries.c.batch_key)
-    )
-
-
-def _conditions(wanted: AnomalyFilter) -> Iterator[sa.ColumnElement[bool]]:
-    yield judgements.c.score > in_force.c.value
-    if wanted.model_version is None:
-        yield judgements.c.is_current
-    else:
-        yield judgements.c.model_version == wanted.model_version
+def _thresholds(connection: sa.Connection, wanted: AnomalyFilter) -> dict[str, float]:
+    """The threshold in force of each model version that may have judged what is wanted."""
+    query = sa.select(in_force.c.model_version, in_force.c.value)
+    if wanted.model_version is not None:
+        query = query.where(in_force.c.model_version == wanted.model_version)
     if wanted.line is not None:
-        yield batches.c.line == wanted.line
-        # the same in other words: scores are looked up by their model version
-        yield model_versions.c.line == wanted.line
-    if wanted.since is not None:
-        yield batches.c.night >= wanted.since
-    if wanted.until is not None:
-        yield batches.c.night <= wanted.until
-    if wanted.batch_id is not None:
-        yield batches.c.batch_id == wanted.batch_id
+        of_line = sa.select(model_versions.c.model_version).where(model_versions.c.line == wanted.line)
+        query = query.where(in_force.c.model_version.in_(of_line))
+    return {row.model_version: row.value for row in connection.execute(query)}
+
+
+def _conditions(wanted: AnomalyFilter, limits: Mapping[str, float]) -> Iterator[sa.ColumnElement[bool]]:
+    yield from _above(limits)
+    if wanted.model_version is None:
+        yield IS_CURRENT
+    if any(one is not None for one in (wanted.since, wanted.until, wanted.batch_id)):
+        yield judgements.c.delivery_key.in_(_deliveries(wanted))
     if wanted.min_score is not None:
         yield judgements.c.score >= wanted.min_score
     if wanted.verdict == "none":
         yield latest_verdict(judgements.c.image_id).is_(None)
     elif wanted.verdict is not None:
         yield latest_verdict(judgements.c.image_id) == wanted.verdict
+
+
+def _above(limits: Mapping[str, float]) -> Iterator[sa.ColumnElement[bool]]:
+    """Scores above the threshold of their own model version, the lowest of all first: an index knows that one."""
+    version, score = judgements.c.model_version, judgements.c.score
+    yield score > min(limits.values())
+    if len(limits) == 1:
+        yield version == next(iter(limits))
+    elif len(limits) <= MAX_VERSIONS_LISTED:
+        yield version.in_(list(limits))
+        yield sa.or_(*((version == name) & (score > value) for name, value in limits.items()))
+    else:
+        of_version = sa.select(in_force.c.value).where(in_force.c.model_version == version)
+        yield score > of_version.scalar_subquery()
+
+
+def _deliveries(wanted: AnomalyFilter) -> sa.Select[tuple[str]]:
+    query = sa.select(deliveries.c.delivery_key).join(batches, batches.c.batch_key == deliveries.c.batch_key)
+    if wanted.line is not None:
+        query = query.where(batches.c.line == wanted.line)
+    if wanted.since is not None:
+        query = query.where(batches.c.night >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(batches.c.night <= wanted.until)
+    if wanted.batch_id is not None:
+        query = query.where(batches.c.batch_id == wanted.batch_id)
+    return query
+
+
+def _with_batch(query: sa.Select[Any]) -> sa.Select[Any]:
+    return query.join(deliveries, deliveries.c.delivery_key == judgements.c.delivery_key).join(
+        batches, batches.c.batch_key == deliveries.c.batch_key
+    )
+
+
+def _with_version(query: sa.Select[Any]) -> sa.Select[Any]:
+    return query.join(in_force, in_force.c.model_version == judgements.c.model_version).join(
+        model_versions, model_versions.c.model_version == judgements.c.model_version
+    )

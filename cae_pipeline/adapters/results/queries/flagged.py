@@ -9,8 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cae_pipeline.adapters.results.judgements import scored_nights
 from cae_pipeline.adapters.results.model_versions import ModelVersion
-from cae_pipeline.adapters.results.schema import batches, deliveries, images, judgements, verdicts
+from cae_pipeline.adapters.results.schema import IS_CURRENT, batches, deliveries, images, judgements, verdicts
 from cae_pipeline.adapters.results.verdicts import latest_verdict
 from cae_pipeline.adapters.results.views import in_force
 from cae_pipeline.domain.outcome import Region, ScoredImage
@@ -56,16 +57,27 @@ def flagged_of_night(connection: sa.Connection, line: str, night: date, *, limit
 def nearest_to_threshold(connection: sa.Connection, version: ModelVersion, *, limit: int) -> list[ScoredImage]:
     """Images without a verdict as one model judged them, nearest to its threshold first.
 
-    Near means by ratio: twice the threshold is as far as half of it.
+    Near means by ratio: twice the threshold is as far as half of it. The index of scores is read upwards and
+    downwards from the threshold.
     """
-    of_version = _details().where(
-        judgements.c.model_version == version.model_version, latest_verdict(judgements.c.image_id).is_(None)
-    )
     score = judgements.c.score
-    above = of_version.where(score > version.threshold).order_by(score, judgements.c.image_id)
-    below = of_version.where(score <= version.threshold).order_by(score.desc(), judgements.c.image_id)
-    found = [row for query in (above, below) for row in _scored(connection, query.limit(limit))]
+    of_version = sa.select(judgements.c.delivery_key, judgements.c.name).where(
+        judgements.c.model_version == version.model_version,
+        IS_CURRENT,
+        latest_verdict(judgements.c.image_id).is_(None),
+    )
+    above = of_version.where(score > version.threshold).order_by(score)
+    below = of_version.where(score <= version.threshold).order_by(score.desc())
+    found = [row for query in (above, below) for row in _of_keys(connection, query.limit(limit), version)]
     return sorted(found, key=lambda row: (times_from(row.score, version.threshold), row.image_id))[:limit]
+
+
+def _of_keys(connection: sa.Connection, keys: sa.Select[Any], version: ModelVersion) -> list[ScoredImage]:
+    """Look the rest up for images whose keys are known, as one model judged them."""
+    wanted = keys.subquery()
+    on_keys = (judgements.c.delivery_key == wanted.c.delivery_key) & (judgements.c.name == wanted.c.name)
+    query = _details().join(wanted, on_keys).where(judgements.c.model_version == version.model_version)
+    return _scored(connection, query)
 
 
 def times_from(score: float, threshold: float) -> float:
@@ -88,15 +100,19 @@ def scored_images(connection: sa.Connection, version: ModelVersion, image_ids: S
 
 def flagged_latents(connection: sa.Connection, version: ModelVersion, *, limit: int) -> list[LatentRow]:
     """Latents of flagged images without a verdict, of the newest nights and at most so many."""
-    query = (
-        _current(judgements.c.image_id, judgements.c.latent)
-        .where(batches.c.line == version.line, judgements.c.model_version == version.model_version)
-        .where(judgements.c.score > version.threshold, judgements.c.latent.is_not(None))
-        .where(latest_verdict(judgements.c.image_id).is_(None))
-        .order_by(batches.c.night.desc(), judgements.c.delivery_key, judgements.c.image_id)
-        .limit(limit)
-    )
-    return sorted((LatentRow(*row) for row in connection.execute(query)), key=lambda row: row.image_id)
+    found: list[LatentRow] = []
+    for _, delivery_key in scored_nights(connection, version.line):
+        query = (
+            sa.select(judgements.c.image_id, judgements.c.latent)
+            .where(judgements.c.delivery_key == delivery_key, judgements.c.model_version == version.model_version)
+            .where(IS_CURRENT, judgements.c.score > version.threshold, judgements.c.latent.is_not(None))
+            .where(latest_verdict(judgements.c.image_id).is_(None))
+            .limit(limit - len(found))
+        )
+        found += [LatentRow(*row) for row in connection.execute(query)]
+        if len(found) >= limit:
+            break
+    return sorted(found, key=lambda row: row.image_id)
 
 
 def reviewed_latents(connection: sa.Connection, version: ModelVersion, *, limit: int) -> list[LatentRow]:
@@ -136,7 +152,7 @@ def _current(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
         .select_from(batches)
         .join(deliveries, deliveries.c.batch_key == batches.c.batch_key)
         .join(judgements, judgements.c.delivery_key == deliveries.c.delivery_key)
-        .where(judgements.c.is_current, judgements.c.score.is_not(None))
+        .where(IS_CURRENT, judgements.c.score.is_not(None))
     )
 
 

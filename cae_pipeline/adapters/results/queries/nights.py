@@ -10,9 +10,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.results.queries.paging import Page
-from cae_pipeline.adapters.results.schema import batches, deliveries, images, judgements, releases
+from cae_pipeline.adapters.results.schema import (
+    HAS_FAILED,
+    IS_CURRENT,
+    IS_QUARANTINED,
+    batches,
+    deliveries,
+    images,
+    judgements,
+    releases,
+)
 from cae_pipeline.adapters.results.views import COUNTS, daily_rates
-from cae_pipeline.domain.outcome import ImageStatus
 from cae_pipeline.statistics.metrics import share_with_interval
 
 
@@ -149,23 +157,34 @@ def _all_unscored(line: str | None, *, night: date | None = None) -> sa.Select[A
     where = [] if night is None else [batches.c.night == night]
     of_image = (releases.c.delivery_key == images.c.delivery_key) & (releases.c.name == images.c.name)
     quarantined = (
-        _members(images, images.c.status, images.c.reason, images.c.detail)
+        _members(images, images.c.status)
         .add_columns(sa.func.coalesce(releases.c.author, "").label("released_by"))
         .outerjoin(releases, of_image)
-        .where(images.c.status == ImageStatus.QUARANTINED, *where)
+        .where(IS_QUARANTINED, *where)
     )
+    # few: found by their own index, before anything is joined to them
+    columns = (judgements.c.delivery_key, judgements.c.name, judgements.c.reason, judgements.c.detail)
+    failures = sa.select(*columns).where(IS_CURRENT, HAS_FAILED).cte("failures").prefix_with("MATERIALIZED")
     failed = (
-        _members(judgements, sa.literal("failed").label("status"), judgements.c.reason, judgements.c.detail)
+        _members(failures, sa.literal("failed").label("status"))
         .add_columns(sa.literal("").label("released_by"))
-        .where(judgements.c.is_current, judgements.c.outcome == "failed", *where)
+        .where(*where)
     )
     return sa.select(sa.union_all(_of_line(quarantined, line), _of_line(failed, line)).subquery())
 
 
-def _members(table: sa.Table, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+def _members(table: sa.FromClause, status: sa.ColumnElement[str]) -> sa.Select[Any]:
     """Rows about images in the deliveries in force."""
     return (
-        sa.select(batches.c.line, batches.c.batch_id, batches.c.night, table.c.name, *columns)
+        sa.select(
+            batches.c.line,
+            batches.c.batch_id,
+            batches.c.night,
+            table.c.name,
+            status,
+            table.c.reason,
+            table.c.detail,
+        )
         .select_from(batches)
         .join(deliveries, deliveries.c.batch_key == batches.c.batch_key)
         .join(table, table.c.delivery_key == deliveries.c.delivery_key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,17 +28,28 @@ class Page:
     page: int = 1
     page_size: int = 50
 
-    def order(self, columns: Mapping[str, sa.ColumnElement[Any]]) -> list[sa.ColumnElement[Any]]:
+    @property
+    def column(self) -> str:
+        """What it is sorted by, without the minus."""
+        return self.sort.removeprefix("-")
+
+    def order(
+        self, columns: Mapping[str, sa.ColumnElement[Any]], *, ties: Sequence[str] = TIES
+    ) -> list[sa.ColumnElement[Any]]:
         """What to sort by.
+
+        Args:
+            columns: By their names.
+            ties: Names of columns that decide where the page's own does not; those that are not there are left out.
 
         Raises:
             NotFoundError: If there is no such column; lists those there are.
         """
-        name = self.sort.removeprefix("-")
+        name = self.column
         if name not in columns:
             raise NotFoundError("column to sort by", name, known=list(columns))
         key = columns[name].desc() if self.sort.startswith("-") else columns[name].asc()
-        return [key, *(columns[tie] for tie in TIES if tie in columns and tie != name)]
+        return [key, *(columns[tie] for tie in ties if tie in columns and tie != name)]
 
     def cut(self, query: sa.Select[Any]) -> sa.Select[Any]:
         """Keep the rows of this page."""

@@ -406,26 +406,15 @@ def _index() -> None:
     op.create_index("batches_by_night", "batches", ["night"])
     op.create_index("deliveries_by_batch", "deliveries", ["batch_key"])
     _partial("one_delivery_in_force", "deliveries", ["batch_key"], where="is_in_force", unique=True)
-    _partial(
-        "unfinished_deliveries",
-        "deliveries",
-        ["batch_key", "delivery_key"],
-        where="is_in_force AND status = 'validated'",
-        unique=False,
-    )
     op.create_index("images_by_id", "images", ["image_id"])
     _partial("quarantined_images", "images", ["delivery_key"], where="status = 'quarantined'", unique=False)
     op.create_index("judgements_by_image", "judgements", ["image_id"])
     _partial(
         "current_judgements", "judgements", ["delivery_key", "model_version", "score"], where="is_current", unique=False
     )
-    _partial("current_scores", "judgements", ["model_version", "score"], where="is_current", unique=False)
+    op.create_index("scores_of_version", "judgements", ["model_version", "score", "is_current"])
     _partial(
-        "failed_judgements",
-        "judgements",
-        ["model_version", "delivery_key"],
-        where="is_current AND outcome = 'failed'",
-        unique=False,
+        "failed_judgements", "judgements", ["delivery_key"], where="is_current AND outcome = 'failed'", unique=False
     )
     op.create_index("ledger_by_line", "ledger", ["line", "entry_id"])
     _partial("one_champion", "model_versions", ["line"], where="state = 'promoted'", unique=True)
