@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cae_pipeline.cli.shared import EffortOption, Format, OutOption, SeedOption, print_rows, with_training
+from cae_pipeline.cli.shared import (
+    EffortOption,
+    Format,
+    OutOption,
+    PresetOption,
+    SeedOption,
+    preset_of,
+    print_rows,
+    with_training,
+)
 
 if TYPE_CHECKING:
     from cae_pipeline.domain.line import Line
@@ -23,8 +32,9 @@ def add_to(app: typer.Typer) -> None:
 def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Images in the layout of MVTec AD.")],
     seed: SeedOption = None,
+    preset: PresetOption = None,
     effort: EffortOption = None,
-    ablation: Annotated[bool, typer.Option("--ablation", help="Judge with each view alone and without each.")] = False,
+    ablation: Annotated[bool, typer.Option("--ablation", help="Judge with each head alone and without each.")] = False,
     contamination: Annotated[
         float, typer.Option(min=0, max=0.3, help="Share of defective images hidden among the normal ones.")
     ] = 0,
@@ -45,7 +55,9 @@ def evaluate(
         images, hidden = contaminated(images, contamination, seed=seed or 0)
     settings = read_settings()
     limits = DecodeLimits(max_bytes=settings.max_bytes, max_pixels=settings.max_pixels)
-    line = with_training(_line_of(config, channels=channels_of(images.train, limits)), seed=seed, effort=effort)
+    line = with_training(
+        _line_of(config, channels=channels_of(images.train, limits)), seed=seed, preset=preset_of(preset, effort)
+    )
     epochs = show_progress(range(line.training.plan.epochs), total=line.training.plan.epochs, doing="train")
     next(epochs, None)
 
@@ -67,9 +79,10 @@ def evaluate(
 def benchmark(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Sets in the layout of MVTec AD.")],
     seeds: Annotated[str, typer.Option(help="Separated by commas.")] = "0,1,2",
+    preset: PresetOption = None,
     effort: EffortOption = None,
     config: Annotated[Path | None, typer.Option(help="TOML with the knobs of one line.")] = None,
-    ablation: Annotated[bool, typer.Option("--ablation", help="Judge with each view alone and without each.")] = False,
+    ablation: Annotated[bool, typer.Option("--ablation", help="Judge with each head alone and without each.")] = False,
     contamination: Annotated[float, typer.Option(min=0, max=0.3, help="As in cae evaluate.")] = 0,
     out: OutOption = None,
 ) -> None:
@@ -77,7 +90,8 @@ def benchmark(
     from cae_pipeline.settings import read_settings
     from cae_pipeline.steps.offline.benchmark import as_markdown, run_benchmark
 
-    options = ["--effort", effort] if effort else []
+    preset = preset_of(preset, effort)
+    options = ["--preset", preset] if preset else []
     options += ["--config", str(config)] if config else []
     options += ["--ablation"] if ablation else []
     options += ["--contamination", str(contamination)] if contamination else []

@@ -18,30 +18,30 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cae_pipeline.defects.masks import draw_shape
-from cae_pipeline.defects.sources import draw_filling
+from cae_pipeline.defects.masks import draw_mask
+from cae_pipeline.defects.sources import draw_source
 from cae_pipeline.domain.images import Floats, Pixels, gain_of, to_floats, to_pixels
 
 VISIBLE = 0.02
-"""Change of a pixel, of the range of an image of even gain, from which it counts as damaged."""
+"""Change of a pixel, of the range of an image of even gain, from which it counts as defective."""
 MORE_THAN_ONE = 0.35
 """Chance that an image gets a further defect."""
 
 
 @dataclass(frozen=True)
-class DamagedImages:
+class SyntheticDefects:
     """Copies of normal images with synthetic defects.
 
     Attributes:
         images: Shape `(n, h, w, c)`, uint8.
-        masks: True where damaged, shape `(n, h, w)`.
+        masks: True where defective, shape `(n, h, w)`.
     """
 
     images: Pixels
     masks: NDArray[np.bool_]
 
 
-def with_defects(images: Pixels, *, seed: int) -> DamagedImages:
+def with_defects(images: Pixels, *, seed: int) -> SyntheticDefects:
     """Put one synthetic defect, sometimes two, into each image.
 
     Args:
@@ -49,39 +49,39 @@ def with_defects(images: Pixels, *, seed: int) -> DamagedImages:
         seed: The same seed damages the same images in the same way.
     """
     random = np.random.default_rng(seed)
-    damaged, masks = images.copy(), np.zeros(images.shape[:3], np.bool_)
+    defective, masks = images.copy(), np.zeros(images.shape[:3], np.bool_)
     for index in range(len(images)):
-        donor = images[int(random.integers(len(images)))]
-        damaged[index], masks[index] = damage(images[index], donor, random)
-    return DamagedImages(damaged, masks)
+        other_image = images[int(random.integers(len(images)))]
+        defective[index], masks[index] = damage(images[index], other_image, random)
+    return SyntheticDefects(defective, masks)
 
 
-def damage(image: Pixels, donor: Pixels, random: np.random.Generator) -> tuple[Pixels, NDArray[np.bool_]]:
+def damage(image: Pixels, other_image: Pixels, random: np.random.Generator) -> tuple[Pixels, NDArray[np.bool_]]:
     """Damage one image visibly.
 
     Args:
         image: Shape `(h, w, c)`, uint8.
-        donor: Another normal image of the same shape, from which foreign texture is taken.
-        random: Draws shape, filling and place.
+        other_image: Another normal image of the same shape, from which foreign texture is taken.
+        random: Draws shape, source and place.
 
     Returns:
-        The damaged copy and where it was damaged, shape `(h, w)`.
+        The defective copy and where it was defective, shape `(h, w)`.
     """
     gain = gain_of(to_floats(image[None]))[0]
-    before, foreign = to_floats(image) * gain, to_floats(donor) * gain_of(to_floats(donor[None]))[0]
+    before, foreign = to_floats(image) * gain, to_floats(other_image) * gain_of(to_floats(other_image[None]))[0]
     after, mask = before, np.zeros(image.shape[:2], np.bool_)
     while not mask.any() or random.random() < MORE_THAN_ONE:
         after, mask = _once(after, foreign, mask, random)
         after = np.clip(after, 0, gain)
-    damaged = to_pixels(after / gain)
-    mask &= (damaged != image).any(axis=2)
-    return (damaged, mask) if mask.any() else damage(image, donor, random)
+    defective = to_pixels(after / gain)
+    mask &= (defective != image).any(axis=2)
+    return (defective, mask) if mask.any() else damage(image, other_image, random)
 
 
 def _once(
-    image: Floats, donor: Floats, mask: NDArray[np.bool_], random: np.random.Generator
+    image: Floats, other_image: Floats, mask: NDArray[np.bool_], random: np.random.Generator
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    opacity = draw_shape(image.shape[:2], random) * (1.0 if random.random() < 0.5 else random.uniform(0.25, 1))
-    filling = draw_filling(image, donor, random)
-    after = (image + opacity[..., None] * (filling - image)).astype(np.float32)
+    opacity = draw_mask(image.shape[:2], random) * (1.0 if random.random() < 0.5 else random.uniform(0.25, 1))
+    source = draw_source(image, other_image, random)
+    after = (image + opacity[..., None] * (source - image)).astype(np.float32)
     return after, mask | (np.abs(after - image).max(axis=2) > VISIBLE)

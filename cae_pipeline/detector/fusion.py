@@ -1,6 +1,6 @@
-"""Errors of the views → anomaly map → regions → score.
+"""Errors of the heads → anomaly map → regions → score.
 
-Each view measures in its own unit. Held-out normal images give all of them one: how far a place lies
+Each head measures in its own unit. Held-out normal images give all of them one: how far a place lies
 above what is usual there, relative to the worst place that a normal image usually shows.
 """
 
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cae_pipeline.domain.images import Floats, resized
-from cae_pipeline.domain.line import View
+from cae_pipeline.domain.line import Head
 from cae_pipeline.errors import NonFiniteScoreError
 
-BLUR_CELLS: dict[View, float] = {"intensity": 1.5, "structure": 1.5, "texture": 1.2, "defect": 0.7}
-"""Gaussian blur of each view in its own cells: a patch counts more than a noisy pixel."""
+BLUR_CELLS: dict[Head, float] = {"intensity": 1.5, "structure": 1.5, "texture": 1.2, "defect": 0.7}
+"""Gaussian blur of each head in its own cells: a patch counts more than a noisy pixel."""
 SPREAD_BLUR_CELLS = 1.5
 """Blur of the usual spread: few images teach each place's variance, its neighbours help."""
 PRIOR_IMAGES = 50.0
@@ -33,22 +33,22 @@ raises everything around it above the threshold."""
 
 
 @dataclass(frozen=True)
-class ViewProfile:
-    """What one view says of normal images.
+class HeadProfile:
+    """What one head says of normal images.
 
     Attributes:
         mean: Usual value at each place, shape `(h, w)`, float32.
         spread: Its standard deviation, shape `(h, w)`, float32, > 0.
-        ground: Median place of normal images, in spreads.
-        ceiling: Median of the worst places of normal images, in spreads, > ground.
-        weight: Share of this view in the anomaly map, in [0, 1].
+        zero_level: Median place of normal images, in spreads.
+        one_level: Median of the worst places of normal images, in spreads, > zero_level.
+        fusion_weight: Share of this head in the anomaly map, in [0, 1].
     """
 
     mean: Floats
     spread: Floats
-    ground: float
-    ceiling: float
-    weight: float
+    zero_level: float
+    one_level: float
+    fusion_weight: float
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ class Region:
     peak: float
 
 
-def fit_profile(view: View, errors: Floats) -> ViewProfile:
-    """Learn what a view usually says from held-out normal images.
+def fit_profile(head: Head, errors: Floats) -> HeadProfile:
+    """Learn what a head usually says from held-out normal images.
 
     With few images, places are told apart less: the statistics of the whole image count as much as
     `PRIOR_IMAGES` of them.
 
     Args:
-        view: Which one it is.
+        head: Which one it is.
         errors: Shape `(n, h, w)`, float32.
     """
     prior = PRIOR_IMAGES / (PRIOR_IMAGES + len(errors))
@@ -78,17 +78,17 @@ def fit_profile(view: View, errors: Floats) -> ViewProfile:
     # the mean stays sharp: the usual error of an edge must not leak to the places beside it
     mean = (1 - prior) * errors.mean(axis=0) + prior * errors.mean()
     spread = np.sqrt(variance) + MIN_SPREAD_SHARE * errors.std() + 1e-6
-    fresh = ViewProfile(mean.astype(np.float32), spread.astype(np.float32), 0.0, 1.0, 1.0)
-    excess = _excess(view, errors, fresh)
+    fresh = HeadProfile(mean.astype(np.float32), spread.astype(np.float32), 0.0, 1.0, 1.0)
+    excess = _excess(head, errors, fresh)
     ground, ceiling = float(np.median(excess)), float(np.median(excess.reshape(len(excess), -1).max(axis=1)))
-    return ViewProfile(fresh.mean, fresh.spread, ground, max(ceiling, ground + 1e-3), 1.0)
+    return HeadProfile(fresh.mean, fresh.spread, ground, max(ceiling, ground + 1e-3), 1.0)
 
 
-def view_maps(view: View, errors: Floats, profile: ViewProfile, *, size_px: tuple[int, int]) -> Floats:
-    """Bring a view to the common unit: 0 is usual, 1 is the worst place of a usual normal image.
+def to_common_unit(head: Head, errors: Floats, profile: HeadProfile, *, size_px: tuple[int, int]) -> Floats:
+    """Bring a head to the common unit: 0 is usual, 1 is the worst place of a usual normal image.
 
     Args:
-        view: Which one it is.
+        head: Which one it is.
         errors: Shape `(n, h, w)`, float32.
         profile: Of normal images, of the same `(h, w)`.
         size_px: Rows and columns of the anomaly map.
@@ -96,15 +96,15 @@ def view_maps(view: View, errors: Floats, profile: ViewProfile, *, size_px: tupl
     Returns:
         Shape `(n, *size_px)`, float32, ≥ 0.
     """
-    level = (_excess(view, errors, profile) - profile.ground) / (profile.ceiling - profile.ground)
+    level = (_excess(head, errors, profile) - profile.zero_level) / (profile.one_level - profile.zero_level)
     return resized(np.maximum(level, 0), size_px)
 
 
-def fuse(maps: Mapping[View, Floats], weights: Mapping[View, float]) -> Floats:
-    """Make one anomaly map of several views: their geometric mean, by weight.
+def fuse(maps: Mapping[Head, Floats], weights: Mapping[Head, float]) -> Floats:
+    """Make one anomaly map of several heads: their geometric mean, by weight.
 
-    In the mean of logarithms no view drowns the others, however far it leaps. The worst place of the
-    map is then set to the same mean of the views' own worst places: two views that see one defect a
+    In the mean of logarithms no head drowns the others, however far it leaps. The worst place of the
+    map is then set to the same mean of the heads' own worst places: two heads that see one defect a
     little apart count as much as two that see it at one place.
 
     Args:
@@ -118,8 +118,8 @@ def fuse(maps: Mapping[View, Floats], weights: Mapping[View, float]) -> Floats:
         Maps brought to one scale on held-out normal images before they are combined: Batzner et al.,
         "EfficientAD", 2023, there by quantiles.
     """
-    total = sum(weights[view] for view in maps)
-    logarithms = [np.log1p(errors) * np.float32(weights[view] / total) for view, errors in maps.items()]
+    total = sum(weights[head] for head in maps)
+    logarithms = [np.log1p(errors) * np.float32(weights[head] / total) for head, errors in maps.items()]
     fused: Floats = np.expm1(np.sum(logarithms, axis=0))
     worst = np.expm1(np.sum([_worst(logarithm) for logarithm in logarithms], axis=0))
     scaled: Floats = fused * (worst / np.maximum(_worst(fused), np.float32(1e-9)))
@@ -198,7 +198,7 @@ def _worst(maps: Floats) -> Floats:
     return worst
 
 
-def _excess(view: View, errors: Floats, profile: ViewProfile) -> Floats:
-    blur = BLUR_CELLS[view]
+def _excess(head: Head, errors: Floats, profile: HeadProfile) -> Floats:
+    blur = BLUR_CELLS[head]
     excess: Floats = ndimage.gaussian_filter((errors - profile.mean) / profile.spread, (0, blur, blur))
     return excess

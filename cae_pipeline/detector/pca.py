@@ -31,11 +31,11 @@ MAX_IMAGES_FOR_FILTERS = 200
 NUM_FOLDS = 10
 """An image is judged by the autoencoder of the other nine tenths."""
 MAX_IMAGES = 2000
-"""More teach the plane nothing new but cost the cube of their number."""
-MAX_CODE_SIZE = 320
+"""More teach the model nothing new but cost the cube of their number."""
+MAX_COMPONENTS = 320
 SHRINKAGE_RANK = 0.4
-"""Of the directions; those beyond are rebuilt to less than half, since few images cannot tell them from noise."""
-SUSPECT_SPREADS = 2.5
+"""Of the components; those beyond are rebuilt to less than half, since few images cannot tell them from noise."""
+OUTLIER_SPREADS = 2.5
 """Robust standard deviations above the median, of the logarithm, from which an image is suspected."""
 
 CONSTANT_SHARE = 0.02
@@ -43,24 +43,24 @@ CONSTANT_SHARE = 0.02
 
 
 @dataclass(frozen=True)
-class LinearAutoencoder:
+class Pca:
     """A plane through the features of normal images.
 
     Attributes:
         mean: Shape `(d,)`, float32, d = cells × features.
-        directions: Orthonormal rows, shape `(k, d)`, float32.
+        components: Orthonormal rows, shape `(k, d)`, float32.
         gains: How much of each direction is rebuilt, shape `(k,)`, in (0, 1).
     """
 
     mean: Floats
-    directions: Floats
+    components: Floats
     gains: Floats
 
     def residual(self, features: AnyFloats) -> Floats:
         """What is left of features, shape `(n, h, w, f)`, when their reconstruction is taken away."""
         centred = features.reshape(len(features), len(self.mean)) - self.mean
-        code = (centred @ self.directions.T) * self.gains
-        return np.asarray(centred - code @ self.directions, np.float32).reshape(features.shape)
+        latent = (centred @ self.components.T) * self.gains
+        return np.asarray(centred - latent @ self.components, np.float32).reshape(features.shape)
 
 
 def learn_filters(images: Floats, random: np.random.Generator) -> Floats:
@@ -82,8 +82,8 @@ def learn_filters(images: Floats, random: np.random.Generator) -> Floats:
     return filters.reshape(KERNEL_PX, KERNEL_PX, channels, NUM_FILTERS)
 
 
-def fit_linear_autoencoder(features: AnyFloats) -> LinearAutoencoder:
-    """Fit the plane in closed form.
+def fit_pca(features: AnyFloats) -> Pca:
+    """Fit the PCA in closed form.
 
     Args:
         features: Shape `(n, h, w, f)`, float32, n ≥ 2.
@@ -95,10 +95,10 @@ def fit_linear_autoencoder(features: AnyFloats) -> LinearAutoencoder:
     rank = len(flat) - 1
     variances, vectors = np.maximum(variances[::-1][:rank], 1e-9), vectors[:, ::-1][:, :rank]
     pivot = variances[min(int(SHRINKAGE_RANK * rank), rank - 1)]
-    size = min(rank, MAX_CODE_SIZE)
+    size = min(rank, MAX_COMPONENTS)
     gains = (variances / (variances + pivot))[:size].astype(np.float32)
-    directions = (vectors[:, :size] / np.sqrt(variances[:size])).astype(np.float32).T @ centred
-    return LinearAutoencoder(mean, directions, gains)
+    components = (vectors[:, :size] / np.sqrt(variances[:size])).astype(np.float32).T @ centred
+    return Pca(mean, components, gains)
 
 
 def folds_of(groups: NDArray[np.int_]) -> NDArray[np.int_]:
@@ -130,7 +130,7 @@ def held_out_residuals(
     for fold in range(NUM_FOLDS):
         if not any((held == fold).any() for _, held in pairs):
             continue
-        autoencoder = fit_linear_autoencoder(features[usable & (folds != fold)][:MAX_IMAGES])
+        autoencoder = fit_pca(features[usable & (folds != fold)][:MAX_IMAGES])
         for (array, held), residual in zip(pairs, residuals, strict=True):
             if (held == fold).any():
                 residual[held == fold] = autoencoder.residual(array[held == fold])
@@ -168,7 +168,7 @@ def residual_spread(residuals: AnyFloats, *, prior_images: float) -> Floats:
     return spread
 
 
-def find_suspects(errors: NDArray[np.float64]) -> NDArray[np.bool_]:
+def find_outliers(errors: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Say which of the images called normal look unlike all others.
 
     Args:
@@ -181,7 +181,7 @@ def find_suspects(errors: NDArray[np.float64]) -> NDArray[np.bool_]:
     logarithm = np.log(np.maximum(errors, 1e-9))
     middle = np.median(logarithm)
     spread = 1.4826 * np.median(np.abs(logarithm - middle)) + 1e-6
-    return np.asarray((logarithm - middle) / spread > SUSPECT_SPREADS)
+    return np.asarray((logarithm - middle) / spread > OUTLIER_SPREADS)
 
 
 def _patches(image: Floats, random: np.random.Generator) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""A trained model ready to score: every view of the error, fused into one map and one score."""
+"""A trained model ready to score: every head of the error, fused into one map and one score."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from cae_pipeline.concurrency.parallel import in_order
 from cae_pipeline.detector import fusion as scoring
-from cae_pipeline.detector.error_maps import NetworkOutputs, view_errors
-from cae_pipeline.detector.fusion import ViewProfile
+from cae_pipeline.detector.error_maps import NetworkOutputs, error_maps
+from cae_pipeline.detector.fusion import HeadProfile
 from cae_pipeline.detector.tiling import cut, join
 from cae_pipeline.domain.images import Floats, Pixels
-from cae_pipeline.domain.line import AutoencoderSettings, View
+from cae_pipeline.domain.line import AutoencoderSettings, Head
 from cae_pipeline.statistics.conformal import Scores
 
 MINIBATCH_SIZE = 16
@@ -29,18 +29,18 @@ class ScoredImages:
     """What a model says of some images, in their order.
 
     Attributes:
-        shown: What was judged: even gain, size of the map; shape `(n, h, w, c)`, float32 in [0, 1].
+        inputs: What was judged: even gain, size of the map; shape `(n, h, w, c)`, float32 in [0, 1].
         reconstructions: The same shape and range.
         maps: Anomaly maps, shape `(n, h, w)`, float32, ≥ 0.
         scores: Shape `(n,)`, float64, finite, ≥ 0.
-        codes: Narrow middle of the autoencoder, the mean over tiles, shape `(n, code_size)`, float32.
+        latents: Narrow middle of the autoencoder, the mean over tiles, shape `(n, latent_size)`, float32.
     """
 
-    shown: Floats
+    inputs: Floats
     reconstructions: Floats
     maps: Floats
     scores: Scores
-    codes: Floats
+    latents: Floats
 
 
 @dataclass(frozen=True)
@@ -49,22 +49,22 @@ class Scorer:
 
     Attributes:
         normal_scores: What p-values rest on, shape `(n,)`.
-        normal_codes: What drift is held against, shape `(n, code_size)`.
-        movements: How the mean code moves when the camera does, shape `(k, code_size)`.
+        normal_latents: What drift is held against, shape `(n, latent_size)`.
+        nuisance_directions: How the mean latent moves when the camera does, shape `(k, latent_size)`.
     """
 
     settings: AutoencoderSettings
     forward: Forward
-    profiles: Mapping[View, ViewProfile]
+    profiles: Mapping[Head, HeadProfile]
     normal_scores: Scores
-    normal_codes: Floats
-    movements: Floats
+    normal_latents: Floats
+    nuisance_directions: Floats
 
     @classmethod
-    def fresh(cls, settings: AutoencoderSettings, forward: Forward, profiles: Mapping[View, ViewProfile]) -> Scorer:
+    def fresh(cls, settings: AutoencoderSettings, forward: Forward, profiles: Mapping[Head, HeadProfile]) -> Scorer:
         """Judge with networks of which nobody knows yet what they say of normal images."""
-        no_codes = np.zeros((0, settings.code_size), np.float32)
-        return cls(settings, forward, profiles, np.zeros(0), no_codes, no_codes)
+        no_latents = np.zeros((0, settings.latent_size), np.float32)
+        return cls(settings, forward, profiles, np.zeros(0), no_latents, no_latents)
 
     @property
     def images_per_minibatch(self) -> int:
@@ -94,20 +94,20 @@ class Scorer:
         parts = [self._judge(tiles[start : start + MINIBATCH_SIZE]) for start in range(0, len(tiles), MINIBATCH_SIZE)]
         if not parts:
             parts = [self._judge(np.zeros((0, *self.settings.tile_px, self.settings.channels), np.uint8))]
-        *pictures, codes = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        shown, rebuilt, maps = (join(tiled, self.settings) for tiled in pictures)
-        codes = codes.reshape(len(images), -1, codes.shape[1]).mean(axis=1) if len(images) else codes
-        return ScoredImages(shown, rebuilt, maps[..., 0], scoring.scores(maps[..., 0]), codes)
+        *pictures, latents = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        inputs, rebuilt, maps = (join(tiled, self.settings) for tiled in pictures)
+        latents = latents.reshape(len(images), -1, latents.shape[1]).mean(axis=1) if len(images) else latents
+        return ScoredImages(inputs, rebuilt, maps[..., 0], scoring.scores(maps[..., 0]), latents)
 
     def _judge(self, tiles: Pixels) -> tuple[Floats, Floats, Floats, Floats]:
         outputs = run_padded(self.forward, tiles)
         size = (self.settings.height_px, self.settings.width_px)
         maps = {
-            view: scoring.view_maps(view, errors, self.profiles[view], size_px=size)
-            for view, errors in view_errors(outputs, self.settings.views).items()
+            head: scoring.to_common_unit(head, errors, self.profiles[head], size_px=size)
+            for head, errors in error_maps(outputs, self.settings.heads).items()
         }
-        fused = scoring.fuse(maps, {view: profile.weight for view, profile in self.profiles.items()})
-        return outputs.shown, outputs.reconstructions, fused[..., None], outputs.code
+        fused = scoring.fuse(maps, {head: profile.fusion_weight for head, profile in self.profiles.items()})
+        return outputs.inputs, outputs.reconstructions, fused[..., None], outputs.latent
 
 
 def run_padded(forward: Forward, tiles: Pixels) -> NetworkOutputs:

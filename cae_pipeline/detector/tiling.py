@@ -60,7 +60,7 @@ def check_cells(model: AutoencoderSettings) -> None:
         fitting = [detail for detail in range(1, 17) if model.height_px * detail % CELL_PX == 0]
         fitting = [detail for detail in fitting if model.width_px * detail % CELL_PX == 0]
         raise ConfigurationError(
-            f"detail {model.detail} times {model.height_px} × {model.width_px} px is {model.tile_px[0]} × "
+            f"detail {model.feature_resolution} times {model.height_px} × {model.width_px} px is {model.tile_px[0]} × "
             f"{model.tile_px[1]} px, expected multiples of {CELL_PX}. Details that fit: {fitting or 'none'}."
         )
 

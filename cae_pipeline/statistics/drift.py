@@ -2,7 +2,7 @@
 
 Four kinds of evidence are looked at, the bluntest explanation last:
 
-1. The *code* – the autoencoder's narrow middle – knows the product and where it lies, and hardly sees light or
+1. The *latent* – the autoencoder's narrow middle – knows the product and where it lies, and hardly sees light or
    focus. Where its mean has moved, the direction tells whether the camera did: it is held against the directions
    in which the same normal images move when they are shifted, turned, enlarged or lit on purpose. If none of them fits,
    the product is another one.
@@ -30,10 +30,10 @@ MIN_IMAGES = 20
 """Fewer images than this say nothing about a distribution."""
 MIN_FACT_SHIFT = 0.3
 """Kolmogorov-Smirnov distance from which a fact has moved as a whole: a fifth of the images cannot cause it."""
-MIN_CODE_SHIFT = 0.25
-"""Of the mean code, in standard deviations, root mean square over its numbers."""
+MIN_LATENT_SHIFT = 0.25
+"""Of the mean latent, in standard deviations, root mean square over its numbers."""
 MIN_FIT = 0.87
-"""Cosine from which a movement of the code is one that a moved camera causes."""
+"""Cosine from which a movement of the latent is one that a moved camera causes."""
 MIN_SCORE_SHIFT = 0.5
 """How much of the lower (or upper) quarter of scores must be missing before all of them are taken to have moved."""
 MIXED = 0.1
@@ -42,7 +42,7 @@ GLARING, MANY_GLARING = 2.0, 0.05
 """Times the threshold from which an image is not just a little higher, and the share of such images from which scores
 have not moved everywhere but there are many defects."""
 TAIL_ALARMS, OTHER_ALARMS = 0.006, 0.001
-"""Shares of quiet nights that may raise an alarm: high scores, which nothing else guards, and each of code, facts and
+"""Shares of quiet nights that may raise an alarm: high scores, which nothing else guards, and each of latent, facts and
 all scores, which must also have moved far; together below 0.01."""
 NUM_RESAMPLES = 400
 NUM_BINS = 24
@@ -54,12 +54,12 @@ class Measures:
 
     Attributes:
         facts: Name → values of the accepted images, NaN where not measured.
-        codes: Shape `(n, code_size)`, float32.
+        latents: Shape `(n, latent_size)`, float32.
         scores: Shape `(m,)`.
     """
 
     facts: Mapping[str, Values]
-    codes: Floats
+    latents: Floats
     scores: Values
 
 
@@ -69,12 +69,12 @@ class Reference:
 
     Attributes:
         normal: Of the images the champion was trained on; scores only of those held out.
-        movements: How the mean code moves when the camera does, shape `(k, code_size)`.
+        nuisance_directions: How the mean latent moves when the camera does, shape `(k, latent_size)`.
         threshold: Of the champion.
     """
 
     normal: Measures
-    movements: Floats
+    nuisance_directions: Floats
     threshold: float
 
 
@@ -123,7 +123,7 @@ def diagnose(reference: Reference, tonight: Measures) -> DriftReport:
         The diagnosis `none` without shifts where either side has fewer than 20 values.
 
     Source:
-        Two-sample Kolmogorov-Smirnov test, the rate shared out over the measures (Bonferroni); the mean code by
+        Two-sample Kolmogorov-Smirnov test, the rate shared out over the measures (Bonferroni); the mean latent by
         resampling; exceedances of an order statistic follow a beta-binomial distribution (Wilks, "Statistical
         prediction with special reference to the problem of tolerance limits", 1942).
     """
@@ -136,7 +136,7 @@ def diagnose(reference: Reference, tonight: Measures) -> DriftReport:
         shifts.append(_judged(score, OTHER_ALARMS))
     count = max(len(tonight.scores), *(len(values) for values in tonight.facts.values()), 0)
     diagnosis, reason = (
-        _of_code(reference, tonight)
+        _of_latent(reference, tonight)
         or _of_facts(moved)
         or _of_scores(reference, tonight)
         or ("none", "nothing has moved" if shifts else f"{count} images are too few to say, wanted {MIN_IMAGES}")
@@ -148,8 +148,8 @@ def diagnose(reference: Reference, tonight: Measures) -> DriftReport:
 _Finding: TypeAlias = tuple[Diagnosis, str] | None
 
 
-def _of_code(reference: Reference, tonight: Measures) -> _Finding:
-    then, now = reference.normal.codes, tonight.codes
+def _of_latent(reference: Reference, tonight: Measures) -> _Finding:
+    then, now = reference.normal.latents, tonight.latents
     if min(len(then), len(now)) < MIN_IMAGES:
         return None
     spread = then.std(axis=0) + 1e-6
@@ -157,12 +157,12 @@ def _of_code(reference: Reference, tonight: Measures) -> _Finding:
     size = float(np.sqrt(np.mean(moved**2)))
     # less what so many images move by chance
     excess = float(np.sqrt(max(size**2 - 1 / len(now) - 1 / len(then), 0.0)))
-    if excess < MIN_CODE_SHIFT or _chance_of(size, then / spread, len(now)) > OTHER_ALARMS:
+    if excess < MIN_LATENT_SHIFT or _chance_of(size, then / spread, len(now)) > OTHER_ALARMS:
         return None
-    movements = reference.movements / spread
-    lengths = np.linalg.norm(movements, axis=1) * np.linalg.norm(moved)
-    fit = float((movements @ moved / np.maximum(lengths, 1e-12)).max()) if len(movements) else 0.0
-    told = f"the mean code moved by {excess:.2f} standard deviations"
+    nuisance_directions = reference.nuisance_directions / spread
+    lengths = np.linalg.norm(nuisance_directions, axis=1) * np.linalg.norm(moved)
+    fit = float((nuisance_directions @ moved / np.maximum(lengths, 1e-12)).max()) if len(nuisance_directions) else 0.0
+    told = f"the mean latent moved by {excess:.2f} standard deviations"
     if fit >= MIN_FIT:
         return "camera", f"{told}, as it does when camera or light move (cosine {fit:.2f})"
     if len(tonight.scores) and _is_mixed(reference, tonight):
@@ -177,20 +177,20 @@ def _is_mixed(reference: Reference, tonight: Measures) -> bool:
     return min(as_usual, flagged) >= MIXED
 
 
-def _chance_of(size: float, codes: Floats, count: int) -> float:
-    """Share of nights drawn from normal images whose mean code moves as far; its numbers are not independent."""
+def _chance_of(size: float, latents: Floats, count: int) -> float:
+    """Share of nights drawn from normal images whose mean latent moves as far; its numbers are not independent."""
     random = np.random.default_rng(0)
 
     def mean_of(number: int) -> Floats:
-        mean: Floats = codes[random.integers(len(codes), size=number)].mean(axis=0)
+        mean: Floats = latents[random.integers(len(latents), size=number)].mean(axis=0)
         return mean
 
-    moved = [np.sqrt(np.mean((mean_of(count) - mean_of(len(codes))) ** 2)) for _ in range(NUM_RESAMPLES)]
+    moved = [np.sqrt(np.mean((mean_of(count) - mean_of(len(latents))) ** 2)) for _ in range(NUM_RESAMPLES)]
     return float(np.mean(np.array(moved) >= size))
 
 
 def _of_facts(moved: tuple[str, ...]) -> _Finding:
-    return ("camera", "facts of the images moved, their code did not") if moved else None
+    return ("camera", "facts of the images moved, their latent did not") if moved else None
 
 
 def _of_scores(reference: Reference, tonight: Measures) -> _Finding:
@@ -204,7 +204,7 @@ def _of_scores(reference: Reference, tonight: Measures) -> _Finding:
         chance = _at_most(left, len(now), len(then) // 4, len(then))
         glaring = float((now > GLARING * reference.threshold).mean())
         if left / len(now) <= (1 - MIN_SCORE_SHIFT) * usual and chance <= OTHER_ALARMS / 2 and glaring < MANY_GLARING:
-            return "threshold", f"scores {name} everywhere, while neither the facts nor the code moved"
+            return "threshold", f"scores {name} everywhere, while neither the facts nor the latent moved"
     return _of_tail(then, now, reference.threshold)
 
 

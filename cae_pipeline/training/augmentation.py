@@ -10,17 +10,21 @@ from __future__ import annotations
 import numpy as np
 
 from cae_pipeline.domain.images import Floats
-from cae_pipeline.domain.line import Turn
+from cae_pipeline.domain.line import Augmentation
 
 HARMLESS = 1.05
 """A flip may put an image this much further from the others."""
 MAX_IMAGES = 400
 
-TURNS: dict[Turn, tuple[int, ...]] = {"flip_horizontal": (2,), "flip_vertical": (1,), "rotate_180": (1, 2)}
+AUGMENTATIONS: dict[Augmentation, tuple[int, ...]] = {
+    "flip_horizontal": (2,),
+    "flip_vertical": (1,),
+    "rotate_180": (1, 2),
+}
 """The axes of `(n, h, w, c)` each turn reverses."""
 
 
-def harmless_turns(images: Floats) -> tuple[Turn, ...]:
+def harmless_augmentations(images: Floats) -> tuple[Augmentation, ...]:
     """Find the flips that the images themselves show to be harmless.
 
     Args:
@@ -34,13 +38,17 @@ def harmless_turns(images: Floats) -> tuple[Turn, ...]:
         return ()
     still = _nearest(some, some)
     return tuple(
-        name for name, axes in TURNS.items() if np.median(_nearest(np.flip(some, axes), some) / still) <= HARMLESS
+        name
+        for name, axes in AUGMENTATIONS.items()
+        if np.median(_nearest(np.flip(some, axes), some) / still) <= HARMLESS
     )
 
 
-def draw_turns(count: int, turns: tuple[Turn, ...], random: np.random.Generator) -> list[tuple[int, ...]]:
-    """Draw for each of some images `(h, w, c)` the axes to reverse: those of one of the turns, or none."""
-    choices: list[tuple[int, ...]] = [(), *(tuple(axis - 1 for axis in TURNS[name]) for name in turns)]
+def draw_augmentations(
+    count: int, augmentations: tuple[Augmentation, ...], random: np.random.Generator
+) -> list[tuple[int, ...]]:
+    """Draw for each of some images `(h, w, c)` the axes to reverse: those of one of the augmentations, or none."""
+    choices: list[tuple[int, ...]] = [(), *(tuple(axis - 1 for axis in AUGMENTATIONS[name]) for name in augmentations)]
     return [choices[int(random.integers(len(choices)))] for _ in range(count)]
 
 

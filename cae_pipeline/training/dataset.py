@@ -27,17 +27,17 @@ class Tiles:
 
     Attributes:
         origins: Position of the image each comes from, shape `(n,)`.
-        shown: For the autoencoder, shape `(n, height_px, width_px, c)`.
-        wanted: What `shown` was before it was damaged.
+        inputs: For the autoencoder, shape `(n, height_px, width_px, c)`.
+        targets: What `inputs` was before it was defective.
         features: Shape `(n, cells, cells, f)`.
-        damaged_share: Of each cell, shape `(n, cells, cells)`.
+        defective_share: Of each cell, shape `(n, cells, cells)`.
     """
 
     origins: NDArray[np.int_]
-    shown: AnyFloats
-    wanted: AnyFloats
+    inputs: AnyFloats
+    targets: AnyFloats
     features: AnyFloats
-    damaged_share: Floats
+    defective_share: Floats
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class TileMaker:
     def clean(self) -> Tiles:
         """Take every tile as it is."""
         chunks = (self._described(self.tiles[start : start + CHUNK_SIZE]) for start in _starts(len(self.tiles)))
-        shown, features, _ = joined(chunks, len(self.tiles))
-        return Tiles(self.origins, shown, shown, features, np.zeros(features.shape[:3], np.float32))
+        inputs, features, _ = joined(chunks, len(self.tiles))
+        return Tiles(self.origins, inputs, inputs, features, np.zeros(features.shape[:3], np.float32))
 
-    def damaged(self, positions: NDArray[np.int_], *, count: int, seed: int) -> Tiles:
+    def defective(self, positions: NDArray[np.int_], *, count: int, seed: int) -> Tiles:
         """Damage tiles, each as often as the others, at least `count` in all."""
         times = -(-max(count, len(positions)) // len(positions))
         random = np.random.default_rng(seed)
@@ -69,16 +69,16 @@ class TileMaker:
         starts = enumerate(_starts(len(order)))
         # the numbers of the chunks are their seeds: whoever is first, the damage is the same
         made = in_order(lambda one: self._damaged(order[one[1] : one[1] + CHUNK_SIZE], seed * 100_003 + one[0]), starts)
-        shown, wanted, features, share = joined(made, len(order))
-        return Tiles(self.origins[order], shown, wanted, features, share)
+        inputs, targets, features, share = joined(made, len(order))
+        return Tiles(self.origins[order], inputs, targets, features, share)
 
     def _damaged(self, positions: NDArray[np.int_], seed: int) -> tuple[AnyFloats, ...]:
         before = self.tiles[positions]
         after = with_defects(before, seed=seed)
-        shown, features, gain = self._described(after.images)
-        wanted = network_images(np.clip(to_floats(before) * gain, 0, 1), self.model)
+        inputs, features, gain = self._described(after.images)
+        targets = network_images(np.clip(to_floats(before) * gain, 0, 1), self.model)
         share = _share(after.masks, features.shape[1:3])
-        return shown.astype(np.float16), wanted.astype(np.float16), features.astype(np.float16), share
+        return inputs.astype(np.float16), targets.astype(np.float16), features.astype(np.float16), share
 
     def _described(self, tiles: Pixels) -> tuple[Floats, ...]:
         floats = to_floats(tiles)

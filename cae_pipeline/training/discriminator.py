@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from cae_pipeline.domain.images import AnyFloats, Floats
-from cae_pipeline.domain.line import EffortPlan
+from cae_pipeline.domain.line import Preset
 from cae_pipeline.training.minibatches import joined, minibatches
 
 WIDTH = 64
@@ -42,27 +42,27 @@ class Examples:
     Attributes:
         inputs: As `discriminator_inputs` gives them, shape `(n, h, w, f + 1)`, float16; a tensor, since Keras makes
             one of an array for every training and does not let go of it.
-        damaged_share: Of each cell, in [0, 1], shape `(n, h, w)`.
+        defective_share: Of each cell, in [0, 1], shape `(n, h, w)`.
     """
 
     inputs: tf.Tensor
-    damaged_share: Floats
+    defective_share: Floats
 
     @classmethod
     def of(cls, parts: Sequence[tuple[AnyFloats, AnyFloats]], spread: Floats) -> Examples:
         """Bring residuals into units of what is usual, image by image: they are the bulk of a training's memory.
 
         Args:
-            parts: Residuals, shape `(n, h, w, f)`, and the damaged share of their cells.
+            parts: Residuals, shape `(n, h, w, f)`, and the defective share of their cells.
             spread: Shape `(h, w, f)`.
         """
         described = (
-            (keras.ops.convert_to_numpy(discriminator_inputs(one[None], spread)).astype(np.float16), damaged[None])
+            (keras.ops.convert_to_numpy(discriminator_inputs(one[None], spread)).astype(np.float16), defective[None])
             for residuals, share in parts
-            for one, damaged in zip(residuals, share, strict=True)
+            for one, defective in zip(residuals, share, strict=True)
         )
-        inputs, damaged_share = joined(described, sum(len(share) for _, share in parts))
-        return cls(tf.convert_to_tensor(inputs), damaged_share)
+        inputs, defective_share = joined(described, sum(len(share) for _, share in parts))
+        return cls(tf.convert_to_tensor(inputs), defective_share)
 
 
 def discriminator_inputs(residuals: Any, spread: Floats) -> Any:
@@ -103,7 +103,7 @@ def build_discriminator(num_inputs: int, *, seed: int, number: int = 0) -> keras
     )
 
 
-def fit_discriminators(train: Examples, held_out: Examples, plan: EffortPlan, *, seed: int) -> tuple[keras.Model, ...]:
+def fit_discriminators(train: Examples, held_out: Examples, plan: Preset, *, seed: int) -> tuple[keras.Model, ...]:
     """Train several from different weights, each until the loss on held-out synthetic defects stops falling.
 
     Args:
@@ -112,16 +112,16 @@ def fit_discriminators(train: Examples, held_out: Examples, plan: EffortPlan, *,
         plan: How many, and for how many epochs at most.
         seed: Of the first; each has its own.
     """
-    taught, asked = _tensors(train), _tensors(held_out)
+    training_set, validation_set = _tensors(train), _tensors(held_out)
     return tuple(
-        _fit(taught, asked, epochs=plan.discriminator_epochs, seed=seed + number, number=number)
+        _fit(training_set, validation_set, epochs=plan.discriminator_epochs, seed=seed + number, number=number)
         for number in range(plan.discriminators)
     )
 
 
-def _fit(taught: _Tensors, asked: _Tensors, *, epochs: int, seed: int, number: int) -> keras.Model:
+def _fit(training_set: _Tensors, validation_set: _Tensors, *, epochs: int, seed: int, number: int) -> keras.Model:
     keras.utils.set_random_seed(seed)
-    num_taught, _, _, num_inputs = taught[0].shape
+    num_taught, _, _, num_inputs = training_set[0].shape
     network = build_discriminator(num_inputs, seed=seed, number=number)
     size = min(MINIBATCH_SIZE, num_taught)
     steps = epochs * (num_taught // size)
@@ -134,8 +134,8 @@ def _fit(taught: _Tensors, asked: _Tensors, *, epochs: int, seed: int, number: i
     )
     stopping = keras.callbacks.EarlyStopping("val_loss", patience=PATIENCE, restore_best_weights=True)
     network.fit(
-        minibatches(taught, size, seed=seed),
-        validation_data=minibatches(asked, min(size, len(asked[0])), seed=None),
+        minibatches(training_set, size, seed=seed),
+        validation_data=minibatches(validation_set, min(size, len(validation_set[0])), seed=None),
         epochs=epochs,
         callbacks=[stopping],
         shuffle=False,  # the minibatches are shuffled already
@@ -146,7 +146,7 @@ def _fit(taught: _Tensors, asked: _Tensors, *, epochs: int, seed: int, number: i
 
 def _tensors(examples: Examples) -> _Tensors:
     """Inputs, whether each cell is a defect, and whether that is certain enough to learn from."""
-    share = examples.damaged_share[..., None]
+    share = examples.defective_share[..., None]
     labels = share > DEFECTIVE_SHARE
     arrays = (examples.inputs, labels, labels | (share < CLEAN_SHARE))
     return tuple(tf.convert_to_tensor(array) for array in arrays)

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cae_pipeline.detector import fusion as scoring
-from cae_pipeline.detector.error_maps import NetworkOutputs, view_errors
-from cae_pipeline.detector.fusion import PRIOR_IMAGES, ViewProfile
+from cae_pipeline.detector.error_maps import NetworkOutputs, error_maps
+from cae_pipeline.detector.fusion import PRIOR_IMAGES, HeadProfile
 from cae_pipeline.detector.pca import (
     MAX_IMAGES,
     MAX_IMAGES_FOR_FILTERS,
-    LinearAutoencoder,
-    find_suspects,
-    fit_linear_autoencoder,
+    Pca,
+    find_outliers,
+    fit_pca,
     folds_of,
     held_out_residuals,
     residual_spread,
@@ -24,10 +24,10 @@ from cae_pipeline.detector.pca import (
 )
 from cae_pipeline.detector.tiling import cut
 from cae_pipeline.domain.images import AnyFloats, Floats, Pixels, even_gain, to_floats
-from cae_pipeline.domain.line import AutoencoderSettings, TrainingSettings, Turn, View
+from cae_pipeline.domain.line import Augmentation, AutoencoderSettings, Head, TrainingSettings
 from cae_pipeline.statistics.metrics import auroc
 from cae_pipeline.statistics.split import Split
-from cae_pipeline.training.augmentation import draw_turns, harmless_turns
+from cae_pipeline.training.augmentation import draw_augmentations, harmless_augmentations
 from cae_pipeline.training.dataset import TileMaker, Tiles
 from cae_pipeline.training.discriminator import Examples, discriminator_inputs, fit_discriminators
 from cae_pipeline.training.filter_bank import fit_encoder
@@ -35,54 +35,54 @@ from cae_pipeline.training.fit_autoencoder import FittedAutoencoder, OnEpoch, Pa
 from cae_pipeline.training.parts import Parts
 from cae_pipeline.training.reference import compiled, run_all
 
-MIN_EXAM = 60
-"""Damaged copies of the validation images, at least; where there are few, each is damaged several times."""
+MIN_VALIDATION_DEFECTS = 60
+"""Damaged copies of the validation images, at least; where there are few, each is used several times."""
 LOWEST_MERIT = 0.02
-"""AUROC above chance that every view is granted, so that none is ever silent."""
+"""AUROC above chance that every head is granted, so that none is ever silent."""
 
 
 @dataclass(frozen=True)
-class FittedParts:
+class FittedDetector:
     """A model without normal scores, and how it came about.
 
     Attributes:
-        profiles: What is usual for each view, and how much it counts.
-        suspects: Positions of images that look unlike all others called normal; nothing was fitted to them.
-        turns: Flips that training used.
-        merits: How well each view tells held-out synthetic defects from normal images, as AUROC.
+        profiles: What is usual for each head, and how much it counts.
+        outliers: Positions of images that look unlike all others called normal; nothing was fitted to them.
+        augmentations: Flips that training used.
+        head_aurocs: How well each head tells held-out synthetic defects from normal images, as AUROC.
     """
 
     parts: Parts
-    profiles: dict[View, ViewProfile]
-    fitted: FittedAutoencoder
-    suspects: tuple[int, ...]
-    turns: tuple[str, ...]
-    merits: dict[View, float]
+    profiles: dict[Head, HeadProfile]
+    fitted_autoencoder: FittedAutoencoder
+    outliers: tuple[int, ...]
+    augmentations: tuple[str, ...]
+    head_aurocs: dict[Head, float]
 
 
 @dataclass(frozen=True)
 class _Texture:
-    """The plane through local features, and what it leaves of tiles it was not fitted to.
+    """The PCA through local features, and what it leaves of tiles it was not fitted to.
 
     Attributes:
         scale: Standard deviation of each feature, shape `(f,)`.
         spread: Usual size of each residual at each cell, shape `(cells, cells, f)`.
         of_clean: Residuals of the clean tiles, shape `(n, cells, cells, f)`.
-        of_exam: The same of the tiles to be examined on.
-        taught: What discriminators learn from.
-        asked: What they stop by.
+        of_validation_defects: The same of the tiles to be examined on.
+        training_set: What discriminators learn from.
+        validation_set: What they stop by.
     """
 
     scale: Floats
-    plane: LinearAutoencoder
+    pca: Pca
     spread: Floats
     of_clean: AnyFloats
-    of_exam: AnyFloats
-    taught: Examples
-    asked: Examples
+    of_validation_defects: AnyFloats
+    training_set: Examples
+    validation_set: Examples
 
 
-def fit_parts(
+def fit_detector(
     images: Pixels,
     *,
     split: Split,
@@ -90,14 +90,14 @@ def fit_parts(
     training: TrainingSettings,
     on_epoch: OnEpoch,
     initial: keras.Model | None = None,
-) -> FittedParts:
+) -> FittedDetector:
     """Fit every part of a model to normal images.
 
     Args:
         images: Shape `(n, *model.read_px, c)`, uint8.
         split: Positions to learn from, and to stop by; calibration is not looked at.
         model: The networks.
-        training: Effort, seed, turns.
+        training: Preset, seed, augmentations.
         on_epoch: Told about every epoch of the autoencoder.
         initial: Autoencoder to start from; None starts afresh.
 
@@ -114,23 +114,31 @@ def fit_parts(
     clean = maker.clean()
     suspected = _suspects(clean)
     usable = ~suspected[origins]
-    lessons = maker.damaged(np.flatnonzero(learns & usable), count=plan.damaged_images, seed=training.seed)
-    exam = maker.damaged(np.flatnonzero(~learns), count=MIN_EXAM, seed=training.seed + 1)
+    training_defects = maker.defective(np.flatnonzero(learns & usable), count=plan.synthetic_images, seed=training.seed)
+    validation_defects = maker.defective(np.flatnonzero(~learns), count=MIN_VALIDATION_DEFECTS, seed=training.seed + 1)
 
-    seen, kept_back = clean.shown[learns & usable], clean.shown[~learns]
-    turns = harmless_turns(seen) if training.turns is None else training.turns
-    pairs = [_pairs(seen, lessons, turns, seed=training.seed), _pairs(kept_back, exam, (), seed=training.seed)]
+    seen, kept_back = clean.inputs[learns & usable], clean.inputs[~learns]
+    augmentations = harmless_augmentations(seen) if training.augmentations is None else training.augmentations
+    pairs = [
+        _pairs(seen, training_defects, augmentations, seed=training.seed),
+        _pairs(kept_back, validation_defects, (), seed=training.seed),
+    ]
     fitted = fit_autoencoder(*pairs, model=model, training=training, on_epoch=on_epoch, initial=initial)
-    texture = _fit_texture((clean, lessons, exam), learns=learns, usable=usable)
-    del lessons, pairs  # most of a training's memory, and `texture.taught` holds what is still needed of it
-    discriminators = fit_discriminators(texture.taught, texture.asked, plan, seed=training.seed * 1_009)
-    parts = Parts(model, fitted.network, encoder, texture.scale, texture.plane, texture.spread, discriminators)
+    texture = _fit_texture((clean, training_defects, validation_defects), learns=learns, usable=usable)
+    del (
+        training_defects,
+        pairs,
+    )  # most of a training's memory, and `texture.training_set` holds what is still needed of it
+    discriminators = fit_discriminators(texture.training_set, texture.validation_set, plan, seed=training.seed * 1_009)
+    parts = Parts(model, fitted.network, encoder, texture.scale, texture.pca, texture.spread, discriminators)
     normal = _errors(parts, kept_back, texture.of_clean[~learns])
     if "texture" in normal:
         # judged without having been seen, every image says what is usual
         normal["texture"] = texture_error(texture.of_clean[usable])
-    profiles, merits = _profiles(normal, _errors(parts, exam.shown, texture.of_exam), model)
-    return FittedParts(parts, profiles, fitted, tuple(chosen[suspected].tolist()), turns, merits)
+    profiles, head_aurocs = _profiles(
+        normal, _errors(parts, validation_defects.inputs, texture.of_validation_defects), model
+    )
+    return FittedDetector(parts, profiles, fitted, tuple(chosen[suspected].tolist()), augmentations, head_aurocs)
 
 
 def _suspects(clean: Tiles) -> NDArray[np.bool_]:
@@ -139,73 +147,86 @@ def _suspects(clean: Tiles) -> NDArray[np.bool_]:
     [residuals] = held_out_residuals(scaled, folds_of(clean.origins), usable=np.ones(len(scaled), np.bool_))
     worst = np.zeros(clean.origins.max() + 1)
     np.maximum.at(worst, clean.origins, texture_error(residuals).max(axis=(1, 2)))
-    return find_suspects(worst)
+    return find_outliers(worst)
 
 
 def _fit_texture(
     tiles: tuple[Tiles, Tiles, Tiles], *, learns: NDArray[np.bool_], usable: NDArray[np.bool_]
 ) -> _Texture:
-    """Fit the plane, and judge every tile by one that has not seen it.
+    """Fit the PCA, and judge every tile by one that has not seen it.
 
     Args:
-        tiles: Clean ones, damaged ones to learn from, others to be examined on. Their features are used up.
+        tiles: Clean ones, defective ones to learn from, others to be examined on. Their features are used up.
         learns: Which of the clean tiles are learnt from.
         usable: Which of them are not suspected.
     """
-    clean, lessons, exam = tiles
+    clean, training_defects, validation_defects = tiles
     scale = _scale(clean.features[usable])
     for part in tiles:
         # in place: these are the largest arrays of a training, and nobody needs them in other units
         np.divide(part.features, scale, out=part.features)
-    of_clean, of_lessons, of_exam = held_out_residuals(
+    of_clean, of_training_defects, of_validation_defects = held_out_residuals(
         clean.features,
         folds_of(clean.origins),
-        [(lessons.features, folds_of(lessons.origins)), (exam.features, folds_of(exam.origins))],
+        [
+            (training_defects.features, folds_of(training_defects.origins)),
+            (validation_defects.features, folds_of(validation_defects.origins)),
+        ],
         usable=usable,
     )
     seen = learns & usable
     spread = residual_spread(of_clean[seen], prior_images=PRIOR_IMAGES)
-    taught = Examples.of([(of_clean[seen], clean.damaged_share[seen]), (of_lessons, lessons.damaged_share)], spread)
-    asked = Examples.of([(of_clean[~learns], clean.damaged_share[~learns]), (of_exam, exam.damaged_share)], spread)
-    plane = fit_linear_autoencoder(clean.features[usable][:MAX_IMAGES])
-    return _Texture(scale, plane, spread, of_clean, of_exam, taught, asked)
+    training_set = Examples.of(
+        [(of_clean[seen], clean.defective_share[seen]), (of_training_defects, training_defects.defective_share)], spread
+    )
+    validation_set = Examples.of(
+        [
+            (of_clean[~learns], clean.defective_share[~learns]),
+            (of_validation_defects, validation_defects.defective_share),
+        ],
+        spread,
+    )
+    pca = fit_pca(clean.features[usable][:MAX_IMAGES])
+    return _Texture(scale, pca, spread, of_clean, of_validation_defects, training_set, validation_set)
 
 
-def _errors(parts: Parts, shown: AnyFloats, residuals: AnyFloats) -> dict[View, Floats]:
-    """What the views say of tiles whose residuals are those of autoencoders that never saw them."""
-    shown = shown.astype(np.float32)
-    rebuilt = run_all(compiled(parts.autoencoder, shown.shape[1:]), shown)
-    inputs = np.concatenate([discriminator_inputs(one[None], parts.spread) for one in residuals])
-    logits = [run_all(compiled(network, inputs.shape[1:]), inputs) for network in parts.discriminators]
-    defect, no_code = np.mean(logits, axis=0)[..., 0], np.zeros((len(shown), 0), np.float32)
-    outputs = NetworkOutputs(shown, rebuilt, texture_error(residuals), defect, no_code)
-    return view_errors(outputs, parts.settings.views)
+def _errors(parts: Parts, inputs: AnyFloats, residuals: AnyFloats) -> dict[Head, Floats]:
+    """What the heads say of tiles whose residuals are those of autoencoders that never saw them."""
+    inputs = inputs.astype(np.float32)
+    rebuilt = run_all(compiled(parts.autoencoder, inputs.shape[1:]), inputs)
+    judged = np.concatenate([discriminator_inputs(one[None], parts.spread) for one in residuals])
+    logits = [run_all(compiled(network, judged.shape[1:]), judged) for network in parts.discriminators]
+    defect, no_latents = np.mean(logits, axis=0)[..., 0], np.zeros((len(inputs), 0), np.float32)
+    outputs = NetworkOutputs(inputs, rebuilt, texture_error(residuals), defect, no_latents)
+    return error_maps(outputs, parts.settings.heads)
 
 
 def _profiles(
-    normal: dict[View, Floats], defective: dict[View, Floats], model: AutoencoderSettings
-) -> tuple[dict[View, ViewProfile], dict[View, float]]:
-    """Learn what each view says of normal images, and let it count by how well it finds synthetic defects."""
-    profiles, merits, size = {}, {}, (model.height_px, model.width_px)
-    for view, errors in normal.items():
-        profile = scoring.fit_profile(view, errors)
+    normal: dict[Head, Floats], defective: dict[Head, Floats], model: AutoencoderSettings
+) -> tuple[dict[Head, HeadProfile], dict[Head, float]]:
+    """Learn what each head says of normal images, and let it count by how well it finds synthetic defects."""
+    profiles, head_aurocs, size = {}, {}, (model.height_px, model.width_px)
+    for head, errors in normal.items():
+        profile = scoring.fit_profile(head, errors)
         worst = [
-            scoring.view_maps(view, some, profile, size_px=size).reshape(len(some), -1).max(axis=1)
-            for some in (errors, defective[view])
+            scoring.to_common_unit(head, some, profile, size_px=size).reshape(len(some), -1).max(axis=1)
+            for some in (errors, defective[head])
         ]
-        merits[view] = auroc(worst[0].astype(np.float64), worst[1].astype(np.float64))
-        profiles[view] = replace(profile, weight=max(merits[view] - 0.5, LOWEST_MERIT) ** 2)
-    total = sum(profile.weight for profile in profiles.values())
-    return {view: replace(profile, weight=profile.weight / total) for view, profile in profiles.items()}, merits
+        head_aurocs[head] = auroc(worst[0].astype(np.float64), worst[1].astype(np.float64))
+        profiles[head] = replace(profile, fusion_weight=max(head_aurocs[head] - 0.5, LOWEST_MERIT) ** 2)
+    total = sum(profile.fusion_weight for profile in profiles.values())
+    return {
+        head: replace(profile, fusion_weight=profile.fusion_weight / total) for head, profile in profiles.items()
+    }, head_aurocs
 
 
-def _pairs(clean: AnyFloats, damaged: Tiles, turns: tuple[Turn, ...], *, seed: int) -> Pairs:
-    """Clean tiles are shown as they are wanted, damaged ones as they were before; all of them turned by chance."""
+def _pairs(clean: AnyFloats, defective: Tiles, augmentations: tuple[Augmentation, ...], *, seed: int) -> Pairs:
+    """Clean tiles are their own targets, defective ones have what they were before; all are flipped by chance."""
     half = clean.astype(np.float16)
-    shown, wanted = np.concatenate([half, damaged.shown]), np.concatenate([half, damaged.wanted])
-    for index, axes in enumerate(draw_turns(len(shown), turns, np.random.default_rng(seed))):
-        shown[index], wanted[index] = np.flip(shown[index], axes), np.flip(wanted[index], axes)
-    return Pairs(shown, wanted)
+    inputs, targets = np.concatenate([half, defective.inputs]), np.concatenate([half, defective.targets])
+    for index, axes in enumerate(draw_augmentations(len(inputs), augmentations, np.random.default_rng(seed))):
+        inputs[index], targets[index] = np.flip(inputs[index], axes), np.flip(targets[index], axes)
+    return Pairs(inputs, targets)
 
 
 def _scale(features: AnyFloats) -> Floats:

@@ -1,4 +1,4 @@
-"""How the code of normal images moves when the camera does: what drift is told from another product by."""
+"""How the latent of normal images moves when the camera does: what drift is told from another product by."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ STRAY_LIGHT = 14
 MAX_IMAGES = 64
 
 
-def camera_movements(scorer: Scorer, images: Pixels) -> Floats:
-    """Move normal images as a camera would, and see where their mean code goes.
+def measure_nuisance_directions(scorer: Scorer, images: Pixels) -> Floats:
+    """Move normal images as a camera would, and see where their mean latent goes.
 
     Args:
-        scorer: Its networks give the codes.
+        scorer: Its networks give the latents.
         images: Shape `(n, *read_px, c)`, uint8; the first 64 are enough.
 
     Returns:
-        One direction per movement, shape `(14, code_size)`, float32.
+        One direction per movement, shape `(14, latent_size)`, float32.
     """
     some = images[:MAX_IMAGES]
-    usual = scorer.score(some).codes.mean(axis=0)
+    usual = scorer.score(some).latents.mean(axis=0)
     moved = [_moved(some, matrix) for matrix in _matrices(some.shape[1:3])]
     lit = [np.clip(some.astype(np.int16) + light, 0, 255).astype(np.uint8) for light in (STRAY_LIGHT, -STRAY_LIGHT)]
-    return np.stack([scorer.score(images).codes.mean(axis=0) - usual for images in (*moved, *lit)])
+    return np.stack([scorer.score(images).latents.mean(axis=0) - usual for images in (*moved, *lit)])
 
 
 def _matrices(size_px: tuple[int, ...]) -> Iterator[Floats]:

@@ -12,7 +12,7 @@ import structlog
 from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results import models, pool, verdicts
 from cae_pipeline.adapters.results.models import ModelVersion
-from cae_pipeline.defects.synthesis import DamagedImages, with_defects
+from cae_pipeline.defects.synthesis import SyntheticDefects, with_defects
 from cae_pipeline.detector.cost import measure_cost
 from cae_pipeline.detector.scorer import ScoredImages, Scorer
 from cae_pipeline.domain.images import Floats, Pixels, resized
@@ -49,14 +49,14 @@ class Exam:
 
     Attributes:
         held_out: The challenger's calibration images.
-        damaged: The same with synthetic defects.
+        defective: The same with synthetic defects.
         recent: Newest images that nobody takes for defects and every model so far found quite usual.
         golden_normal: Images judged normal that no model learns from.
         golden_defective: Confirmed defects.
     """
 
     held_out: Pixels
-    damaged: DamagedImages
+    defective: SyntheticDefects
     recent: Pixels
     golden_normal: Pixels
     golden_defective: Pixels
@@ -126,16 +126,16 @@ def champion_figures(champion: ModelVersion, challenger: Scorer, exam: Exam, ser
 def model_figures(scorer: Scorer, threshold: float, exam: Exam) -> GateFigures:
     """Measure a model; NaN where its networks are broken."""
     try:
-        normal, damaged = scorer.score(exam.held_out), scorer.score(exam.damaged.images)
+        normal, defective = scorer.score(exam.held_out), scorer.score(exam.defective.images)
         recent = scorer.score(exam.recent).scores
         golden = [scorer.score(images).scores for images in (exam.golden_normal, exam.golden_defective)]
     except NonFiniteScoreError:
         return replace(BROKEN, threshold=threshold)
     return GateFigures(
-        synthetic_auroc=auroc(normal.scores, damaged.scores),
-        detected=float((damaged.scores > threshold).mean()),
+        synthetic_auroc=auroc(normal.scores, defective.scores),
+        detected=float((defective.scores > threshold).mean()),
         explained=_explained(normal),
-        undone=_undone(normal.shown, damaged, exam.damaged),
+        undone=_undone(normal.inputs, defective, exam.defective),
         threshold=threshold,
         held_out_flagged=float((normal.scores > threshold).mean()),
         score_spread=float(normal.scores.std()),
@@ -147,14 +147,15 @@ def model_figures(scorer: Scorer, threshold: float, exam: Exam) -> GateFigures:
 
 
 def _explained(normal: ScoredImages) -> float:
-    error = np.mean((normal.reconstructions - normal.shown) ** 2, dtype=np.float64)
-    return float(1 - error / max(np.var(normal.shown, dtype=np.float64), 1e-12))
+    error = np.mean((normal.reconstructions - normal.inputs) ** 2, dtype=np.float64)
+    return float(1 - error / max(np.var(normal.inputs, dtype=np.float64), 1e-12))
 
 
-def _undone(wanted: Floats, damaged: ScoredImages, exam: DamagedImages) -> float:
+def _undone(wanted: Floats, defective: ScoredImages, exam: SyntheticDefects) -> float:
     where = resized(exam.masks.astype(np.float32), wanted.shape[1:3])[..., None]
     before, after = (
-        np.sum(where * (images - wanted) ** 2, dtype=np.float64) for images in (damaged.shown, damaged.reconstructions)
+        np.sum(where * (images - wanted) ** 2, dtype=np.float64)
+        for images in (defective.inputs, defective.reconstructions)
     )
     return float(1 - after / max(before, 1e-12))
 

@@ -10,7 +10,7 @@ from cae_pipeline.adapters.results import ledger, queries, verdicts
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.verdict import WORDS, Verdict
 from cae_pipeline.errors import ConfigurationError
-from cae_pipeline.statistics.active_learning import newest_kinds
+from cae_pipeline.statistics.active_learning import choose_k_centers
 from cae_pipeline.steps.services import Services
 
 NEW_KIND_SHARE = 3
@@ -69,7 +69,9 @@ def _new_kinds(model_version: str, services: Services, *, count: int) -> list[st
     known = verdicts.codes_of(services.engine, model_version, judged=True)
     if not waiting:
         return []
-    codes, seen = ([np.frombuffer(row["code"], "<f2").astype(np.float32) for row in rows] for rows in (waiting, known))
-    stacked = np.stack(codes)
-    chosen = newest_kinds(stacked, np.stack(seen) if seen else stacked[:0], count=count)
+    latents, seen = (
+        [np.frombuffer(row["code"], "<f2").astype(np.float32) for row in rows] for rows in (waiting, known)
+    )
+    stacked = np.stack(latents)
+    chosen = choose_k_centers(stacked, np.stack(seen) if seen else stacked[:0], count=count)
     return [waiting[position]["image_id"] for position in chosen]

@@ -164,7 +164,7 @@ def _measured(judged: ScoredImages, chances: Scores, position: int) -> dict[str,
     return {
         "score": float(judged.scores[position]),
         "p_value": float(chances[position]),
-        "code": judged.codes[position].astype("<f2").tobytes(),
+        "code": judged.latents[position].astype("<f2").tobytes(),
     }
 
 

@@ -43,16 +43,16 @@ def watch_drift(line: Line, night: date, services: Services) -> DriftReport:
     champion = ledger.champion_of(services.engine, line.name)
     artefact = read_artefact(champion, services)
     trained_on = image_rows.snapshot_images(services.engine, champion.model_version)
-    normal = Measures(facts_as_arrays(trained_on), artefact.normal_codes, artefact.normal_scores)
+    normal = Measures(facts_as_arrays(trained_on), artefact.normal_latents, artefact.normal_scores)
     keys = batches.batches_of_nights(services.engine, line.name, (night, night))
     judged = scored.scores_of_night(services.engine, line.name, night, champion.model_version)
-    codes = [np.frombuffer(row["code"], "<f2") for row in judged if row["code"] is not None]
+    latents = [np.frombuffer(row["code"], "<f2") for row in judged if row["code"] is not None]
     tonight = Measures(
         facts_as_arrays(image_rows.accepted_images(services.engine, keys)),
-        np.array(codes, np.float32).reshape(-1, artefact.normal_codes.shape[1]),
+        np.array(latents, np.float32).reshape(-1, artefact.normal_latents.shape[1]),
         np.array([row["score"] for row in judged], np.float64),
     )
-    report = diagnose(Reference(normal, artefact.movements, champion.threshold), tonight)
+    report = diagnose(Reference(normal, artefact.nuisance_directions, champion.threshold), tonight)
     scored.record_drift(
         services.engine,
         {

@@ -8,9 +8,9 @@ from cae_pipeline.detector.fusion import (
     fuse,
     regions,
     scores,
-    view_maps,
+    to_common_unit,
 )
-from cae_pipeline.domain.line import View
+from cae_pipeline.domain.line import Head
 from cae_pipeline.errors import NonFiniteScoreError
 
 
@@ -26,22 +26,25 @@ def test_what_is_not_finite_in_one_view_is_not_finite_in_the_map() -> None:
     errors = np.random.default_rng(0).random((4, 8, 8)).astype(np.float32)
     profile = fit_profile("texture", errors)
     errors[2, 1, 1] = np.nan
-    maps = {"texture": view_maps("texture", errors, profile, size_px=(8, 8)), "defect": np.ones((4, 8, 8), np.float32)}
+    maps = {
+        "texture": to_common_unit("texture", errors, profile, size_px=(8, 8)),
+        "defect": np.ones((4, 8, 8), np.float32),
+    }
     with pytest.raises(NonFiniteScoreError):
         scores(fuse(maps, {"texture": 0.5, "defect": 0.5}))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("view", ["intensity", "structure", "texture"])
-def test_an_error_that_is_usual_at_its_place_does_not_count(view: View) -> None:
+@pytest.mark.parametrize("head", ["intensity", "structure", "texture"])
+def test_an_error_that_is_usual_at_its_place_does_not_count(head: Head) -> None:
     random = np.random.default_rng(0)
     usual = np.zeros((16, 16), np.float32)
     usual[:, 8] = 0.5
     errors = (usual + random.normal(0, 0.01, (400, 16, 16))).astype(np.float32)
-    profile = fit_profile(view, errors[:200])
-    same = scores(view_maps(view, errors[200:], profile, size_px=(16, 16)))
+    profile = fit_profile(head, errors[:200])
+    same = scores(to_common_unit(head, errors[200:], profile, size_px=(16, 16)))
     moved = errors[200:].copy()
     moved[:, 2:6, 2:6] += 0.5
-    assert scores(view_maps(view, moved, profile, size_px=(16, 16))).min() > 3 * same.max()
+    assert scores(to_common_unit(head, moved, profile, size_px=(16, 16))).min() > 3 * same.max()
     assert np.median(same) == pytest.approx(1, abs=0.1)  # the worst place of a usual normal image is the unit
 
 

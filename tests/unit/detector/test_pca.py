@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cae_pipeline.detector.pca import (
-    find_suspects,
-    fit_linear_autoencoder,
+    find_outliers,
+    fit_pca,
     folds_of,
     held_out_residuals,
     learn_filters,
@@ -16,7 +16,7 @@ from cae_pipeline.domain.images import EVEN_BRIGHTNESS, Floats, even_gain
 from cae_pipeline.domain.line import AutoencoderSettings
 from cae_pipeline.statistics.baseline import floor_scores
 from cae_pipeline.statistics.metrics import auroc
-from cae_pipeline.training.augmentation import draw_turns, harmless_turns
+from cae_pipeline.training.augmentation import draw_augmentations, harmless_augmentations
 
 
 def _on_a_plane(count: int, *, seed: int) -> Floats:
@@ -28,7 +28,7 @@ def _on_a_plane(count: int, *, seed: int) -> Floats:
 
 
 def test_what_lies_on_the_plane_of_normal_images_is_rebuilt_and_what_does_not_is_left() -> None:
-    autoencoder = fit_linear_autoencoder(_on_a_plane(60, seed=1))
+    autoencoder = fit_pca(_on_a_plane(60, seed=1))
     normal = _on_a_plane(20, seed=2)
     strange = normal.copy()
     strange[:, 1, 2] += 3
@@ -42,11 +42,11 @@ def test_an_image_is_judged_by_an_autoencoder_that_never_saw_it() -> None:
     features[7] += np.random.default_rng(3).normal(0, 2, features[7].shape)
     usable = np.ones(40, bool)
     [held_out] = held_out_residuals(features, folds_of(np.arange(40)), usable=usable)
-    seen = fit_linear_autoencoder(features).residual(features)
+    seen = fit_pca(features).residual(features)
     assert (held_out[7] ** 2).mean() > 2 * (seen[7] ** 2).mean()
     worst = np.sqrt((held_out**2).mean(axis=3)).max(axis=(1, 2)).astype(np.float64)
     assert worst.argmax() == 7
-    assert find_suspects(worst)[7]
+    assert find_outliers(worst)[7]
 
 
 def test_a_copy_is_judged_in_the_fold_of_its_original() -> None:
@@ -58,7 +58,7 @@ def test_a_copy_is_judged_in_the_fold_of_its_original() -> None:
 
 def test_nothing_is_suspected_among_ordinary_images() -> None:
     worst = np.random.default_rng(0).lognormal(0, 0.3, 500)
-    assert find_suspects(worst).sum() <= 0.02 * 500
+    assert find_outliers(worst).sum() <= 0.02 * 500
 
 
 def test_filters_answer_with_unit_variance_on_what_they_were_learnt_from() -> None:
@@ -84,16 +84,16 @@ def test_a_part_that_always_lies_the_same_way_is_not_flipped() -> None:
     for index in range(40):
         arrow[index, 4:12, 3 : 8 + int(random.integers(3))] = 1
     noise = random.normal(0, 0.02, arrow.shape).astype(np.float32)
-    assert harmless_turns(arrow + noise) == ("flip_vertical",)
+    assert harmless_augmentations(arrow + noise) == ("flip_vertical",)
     grains = random.random((40, 16, 16, 1), np.float32)
-    assert set(harmless_turns(grains)) == {"flip_horizontal", "flip_vertical", "rotate_180"}
-    assert harmless_turns(grains[:5]) == ()
-    assert set(draw_turns(50, ("rotate_180",), random)) == {(), (0, 1)}
+    assert set(harmless_augmentations(grains)) == {"flip_horizontal", "flip_vertical", "rotate_180"}
+    assert harmless_augmentations(grains[:5]) == ()
+    assert set(draw_augmentations(50, ("rotate_180",), random)) == {(), (0, 1)}
 
 
 @pytest.mark.parametrize("tiles", [(1, 1), (2, 3)])
 def test_tiles_put_together_give_the_image_again(tiles: tuple[int, int]) -> None:
-    model = AutoencoderSettings(height_px=16, width_px=16, detail=1, tiles=tiles)
+    model = AutoencoderSettings(height_px=16, width_px=16, feature_resolution=1, tiles=tiles)
     images = np.random.default_rng(0).integers(0, 255, (3, *model.read_px, 1)).astype(np.uint8)
     parts = cut(images, model)
     assert parts.shape == (3 * tiles[0] * tiles[1], 16, 16, 1)
