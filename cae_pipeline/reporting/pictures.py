@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cae_pipeline.detector.fusion import Region
+from cae_pipeline.detector.regions import Region
 from cae_pipeline.domain.images import Floats, Pixels, to_pixels
 from cae_pipeline.errors import ArtefactError
 

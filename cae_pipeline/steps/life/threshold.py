@@ -12,7 +12,7 @@ import structlog
 from cae_pipeline.adapters.results import ledger, models, thresholds, verdicts
 from cae_pipeline.adapters.results.models import ModelVersion
 from cae_pipeline.adapters.results.thresholds import ThresholdChange
-from cae_pipeline.detector.fusion import regions
+from cae_pipeline.detector.regions import regions
 from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import ArtefactError, TooFewVerdictsError
 from cae_pipeline.reporting import pictures

@@ -13,7 +13,7 @@ import structlog
 from cae_pipeline.adapters import storage
 from cae_pipeline.adapters.decoding import decode
 from cae_pipeline.adapters.results import queries
-from cae_pipeline.detector.fusion import Region
+from cae_pipeline.detector.regions import Region
 from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import ArtefactError, UnreadableImageError
 from cae_pipeline.reporting import night as report

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import structlog
 
 from cae_pipeline.adapters import storage
@@ -14,11 +15,10 @@ from cae_pipeline.adapters.results import batches, ledger, scored
 from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results.models import ModelVersion
 from cae_pipeline.concurrency.parallel import batched, in_order
-from cae_pipeline.detector.fusion import regions
+from cae_pipeline.detector.regions import regions
 from cae_pipeline.detector.scorer import ScoredImages, Scorer
 from cae_pipeline.domain.images import Floats
 from cae_pipeline.domain.line import Line
-from cae_pipeline.errors import NonFiniteScoreError
 from cae_pipeline.reporting import pictures
 from cae_pipeline.statistics.conformal import Scores, p_values
 from cae_pipeline.steps.night.find import is_normal_batch
@@ -146,16 +146,19 @@ def _judge(part: Sequence[Any], scorer: Scorer, version: ModelVersion, services:
     read = [read_image(row, scorer.settings, services) for row in part]
     good = [image for image in read if image.pixels is not None]
     failures = [(image.row["batch_key"], image.row["name"], image.problem) for image in read if image.pixels is None]
-    try:
-        judged = scorer.score_few(stack(good, scorer.settings))
-    except NonFiniteScoreError as error:
-        return _JudgedPart(
-            [], [*failures, *((image.row["batch_key"], image.row["name"], str(error)) for image in good)]
-        )
+    judged = scorer.score_few(stack(good, scorer.settings))
+    is_finite = np.isfinite(judged.scores)
+    problem = f"the score is not finite: {version.model_version} does not know this image"
+    failures += [
+        (image.row["batch_key"], image.row["name"], problem)
+        for image, finite in zip(good, is_finite, strict=True)
+        if not finite
+    ]
     chances = p_values(judged.scores, scorer.normal_scores)
     rows = [
         {**_drawn(image, version, services, anomaly_map=judged.maps[i]), **_measured(judged, chances, i)}
         for i, image in enumerate(good)
+        if is_finite[i]
     ]
     return _JudgedPart(rows, failures)
 

@@ -11,6 +11,7 @@ import pytest
 
 from cae_pipeline.concurrency.parallel import in_order
 from cae_pipeline.detector.artefact import digest, load_artefact, save_artefact
+from cae_pipeline.detector.error_maps import NetworkOutputs
 from cae_pipeline.detector.scorer import Scorer
 from cae_pipeline.detector.sessions import onnx_forward, openvino_forward
 from cae_pipeline.domain.images import Pixels
@@ -171,6 +172,25 @@ def test_broken_weights_are_an_error_and_never_a_score(parts: FittedDetector, sc
         replace(scorer, forward=onnx_forward(graph)).score(_images(range(3)))
 
 
+def test_a_tile_that_is_not_finite_costs_its_own_image_the_score_and_no_other(scorer: Scorer) -> None:
+    images = _images(range(500, 510))
+
+    def breaks_the_fourth(tiles: Pixels) -> NetworkOutputs:
+        outputs = scorer.forward(tiles)
+        texture = outputs.texture.copy()
+        texture[3, 0, 0] = np.nan
+        return replace(outputs, texture=texture)
+
+    broken, expected = replace(scorer, forward=breaks_the_fourth), scorer.score_few(images)
+    scored = broken.score_few(images)
+    assert np.flatnonzero(np.isnan(scored.scores)).tolist() == [3]
+    others = np.arange(10) != 3
+    np.testing.assert_array_equal(scored.scores[others], expected.scores[others])
+    np.testing.assert_array_equal(scored.maps[others], expected.maps[others])
+    with pytest.raises(NonFiniteScoreError, match="1 of 10 scores"):
+        broken.score(images)
+
+
 def test_what_is_no_graph_is_an_error_with_what_to_do() -> None:
     with pytest.raises(ArtefactError, match="Train again"):
         onnx_forward(b"not a graph")
@@ -203,7 +223,7 @@ def test_a_model_of_format_four_is_read_by_its_old_names(
 
 
 def _rewrite_as_format_four(folder: Path) -> None:
-    """Give everything in a folder the names that version 0.1 wrote."""
+    """Give everything in a folder the names that it had in format 4."""
     specification = json.loads((folder / "specification.json").read_text())
     model = specification["model"]
     for new, old in (("latent_size", "code_size"), ("feature_resolution", "detail"), ("heads", "views")):
@@ -265,7 +285,7 @@ def test_defects_score_above_normal_images(scorer: Scorer) -> None:
     assert auroc(normal, defective) > 0.95
 
 
-def test_each_view_can_be_switched_off_and_the_others_still_find_defects(scorer: Scorer) -> None:
+def test_each_head_can_be_switched_off_and_the_others_still_find_defects(scorer: Scorer) -> None:
     bad = np.stack([washer(seed, defect=True) for seed in range(600, 620)])[..., None]
     good = _images(range(500, 520))
     for head in HEADS:
