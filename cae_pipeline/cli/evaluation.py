@@ -43,6 +43,9 @@ def evaluate(
     how: Annotated[Format, typer.Option("--format", "-f", help="table or json.")] = Format.TABLE,
 ) -> None:
     """Train on a folder's normal images and work out how well its defects are found."""
+    from cae_pipeline.training.quiet import import_tensorflow_quietly
+
+    import_tensorflow_quietly()
     from cae_pipeline.adapters.decoding import DecodeLimits
     from cae_pipeline.settings import read_settings
     from cae_pipeline.steps.offline.evaluate import evaluate_set

@@ -50,6 +50,9 @@ def train(
     promote_it: Annotated[bool, typer.Option("--promote/--no-promote", help="Ask the gate afterwards.")] = True,
 ) -> None:
     """Train a challenger on the line's normal images and let it through the gate, or not."""
+    from cae_pipeline.training.quiet import import_tensorflow_quietly
+
+    import_tensorflow_quietly()
     from cae_pipeline.steps.life.promote import promote_challenger
     from cae_pipeline.steps.life.train import train_model
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from sklearn.decomposition import PCA
 
 from cae_pipeline.domain.images import Floats
 
@@ -36,6 +35,9 @@ def floor_scores(train: Floats, test: Floats) -> FloorScores:
         train: Normal images, grey, shape `(n, 64, 64)`, float32 in [0, 1].
         test: Others of that size.
     """
+    # imported where it is needed: scikit-learn brings pandas along, which nobody else here needs
+    from sklearn.decomposition import PCA
+
     components = PCA(min(NUM_COMPONENTS, len(train) - 1), random_state=0).fit(train.reshape(len(train), -1))
 
     def errors(images: Floats) -> Floats:

@@ -22,7 +22,8 @@ from cae_pipeline.detector.tiling import with_tiles
 from cae_pipeline.domain.images import Floats, Pixels
 from cae_pipeline.domain.line import AutoencoderSettings, Head, Line
 from cae_pipeline.errors import UnreadableImageError
-from cae_pipeline.statistics.metrics import ImageFigures, auroc, image_figures, pixel_figures
+from cae_pipeline.statistics.metrics import ImageFigures, auroc, image_figures
+from cae_pipeline.statistics.pixel_metrics import pixel_figures
 from cae_pipeline.steps.life.fit import FittedModel, fit_model
 from cae_pipeline.steps.offline.image_set import NORMAL, ImageSet, delivered_px
 from cae_pipeline.steps.services import Progress
