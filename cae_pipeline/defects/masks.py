@@ -1,4 +1,4 @@
-"""Where a synthetic defect lies: ten kinds of shape, as opacity in [0, 1]."""
+"""Anomaly masks: where a synthetic defect lies, as opacity in [0, 1]; ten kinds of shape."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FRACTION_BITS = 4
 
 
 def draw_mask(size: Size, random: np.random.Generator) -> Floats:
-    """Draw one shape that covers something, sharp or soft at its edge.
+    """Draw one anomaly mask that covers something, sharp or soft at its edge.
 
     Args:
         size: Rows and columns.

@@ -1,4 +1,4 @@
-"""What a synthetic defect shows: ten kinds of source, as large as the image it is cut out of."""
+"""Anomaly sources: what a synthetic defect shows; ten kinds, each as large as the image it is put into."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from cae_pipeline.defects.masks import noise
 from cae_pipeline.domain.images import Floats
 
-Fill = Callable[[Floats, Floats, np.random.Generator], Floats]
+Draw = Callable[[Floats, Floats, np.random.Generator], Floats]
 
 
 def draw_source(image: Floats, other_image: Floats, random: np.random.Generator) -> Floats:
-    """Draw one source.
+    """Draw one anomaly source.
 
     Args:
-        image: The image to be given a defect, of even gain, shape `(h, w, c)`, float32.
+        image: The image that gets the defect, of even gain, shape `(h, w, c)`, float32.
         other_image: Another normal image of the same shape.
         random: Draws everything.
 
@@ -46,7 +46,7 @@ def _displaced(image: Floats, other_image: Floats, random: np.random.Generator) 
 
 
 def _shifted(image: Floats, other_image: Floats, random: np.random.Generator) -> Floats:
-    """The same image from a little aside: bent, misplaced."""
+    """The same image from a little aside, as a bent or misplaced part shows."""
     return _rolled(image, 1 / 12, random)
 
 
@@ -82,20 +82,20 @@ def _textured(image: Floats, other_image: Floats, random: np.random.Generator) -
 
 
 def _overlaid(image: Floats, other_image: Floats, random: np.random.Generator) -> Floats:
-    """The same, on top of the image."""
+    """A texture that no camera took, on top of the image."""
     overlaid: Floats = image + _texture(image, random, random.uniform(0.2, 1))
     return overlaid
 
 
 def _plain(image: Floats, other_image: Floats, random: np.random.Generator) -> Floats:
-    """Nothing: black, white, or a colour the image has somewhere."""
+    """One colour: dark, white, or one that the image has somewhere."""
     height, width = image.shape[:2]
     somewhere = image[int(random.integers(height)), int(random.integers(width))]
     colours = (somewhere, np.full_like(somewhere, random.uniform(0, 0.3)), np.full_like(somewhere, 1))
     return np.broadcast_to(colours[int(random.integers(3))], image.shape)
 
 
-SOURCES: tuple[Fill, ...] = (
+SOURCES: tuple[Draw, ...] = (
     _foreign,
     _displaced,
     _shifted,
@@ -136,7 +136,7 @@ def _texture(image: Floats, random: np.random.Generator, strength: float) -> Flo
 
 
 def _tint(image: Floats, random: np.random.Generator) -> Floats:
-    """Share of each channel in a change: all the same, or a colour."""
+    """Share of each channel in a change: the same for all, or a colour; shape `(c,)`."""
     channels = image.shape[2]
     if channels == 1 or random.random() < 0.5:
         return np.ones(channels, np.float32)

@@ -22,7 +22,7 @@ def test_every_image_is_changed_where_the_mask_says_and_nowhere_else(channels: i
     assert changed[~defective.masks].max() <= 0.06 * 255
 
 
-def test_the_same_seed_damages_in_the_same_way_and_another_seed_in_another() -> None:
+def test_the_same_seed_puts_in_the_same_defects_and_another_seed_in_another() -> None:
     images = np.stack([washer(seed) for seed in range(20)])[..., None]
     first, again, other = (with_defects(images, seed=seed).images for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
@@ -41,7 +41,7 @@ def test_defects_are_small_and_large_dark_and_bright() -> None:
 
 
 @pytest.mark.parametrize("size", [(16, 16), (256, 128)])
-def test_every_shape_covers_a_part_of_any_image(size: tuple[int, int]) -> None:
+def test_every_mask_covers_a_part_of_any_image(size: tuple[int, int]) -> None:
     random = np.random.default_rng(0)
     for shape in MASKS:
         drawn = [shape(size, random) for _ in range(20)]
@@ -51,11 +51,11 @@ def test_every_shape_covers_a_part_of_any_image(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 1), (64, 48, 3)])
-def test_every_filling_is_as_large_as_the_image_and_not_the_image(shape: tuple[int, int, int]) -> None:
+def test_every_source_is_as_large_as_the_image_and_not_the_image(shape: tuple[int, int, int]) -> None:
     random = np.random.default_rng(0)
     image, other_image = (to_floats(random.integers(0, 255, shape).astype(np.uint8)) for _ in "ab")
-    for fill in SOURCES:
-        source = fill(image, other_image, random)
+    for draw in SOURCES:
+        source = draw(image, other_image, random)
         assert source.shape == shape
         assert np.isfinite(source).all()
-        assert np.abs(source - image).max() > 0.02, fill.__name__
+        assert np.abs(source - image).max() > 0.02, draw.__name__
