@@ -35,7 +35,7 @@ class LayerDescription:
     Attributes:
         output_shape: Without the minibatch axis.
         receptive_field_px: Side of the square of input pixels one output sees; the whole
-            image for everything behind the latent.
+            image for everything behind the latent layer.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """The networks of a model as one function on arrays, run by ONNX Runtime or OpenVINO.
 
-A run of ONNX Runtime takes one core: scoring keeps the cores busy with several minibatches at once, which loses
-nothing to waiting, as threads inside one run would. OpenVINO spreads one run over all cores instead: two of its runs
-asked for from two Python threads can wait for each other for ever.
+A run of ONNX Runtime takes one core. Scoring keeps all cores busy with several minibatches at once: threads inside one
+run would wait for each other. A run of OpenVINO is spread over all cores instead: two runs of it that two Python
+threads ask for can wait for each other for ever.
 """
 
 from __future__ import annotations
@@ -64,10 +64,13 @@ def has_openvino() -> bool:
 
 
 def openvino_forward(graph: bytes) -> Forward:
-    """Run a graph with OpenVINO.
+    """Make a function of a graph that OpenVINO runs.
+
+    Args:
+        graph: The bytes of an ONNX graph, as `to_onnx` gives them.
 
     Raises:
-        ConfigurationError: If it is not installed.
+        ConfigurationError: If OpenVINO is not installed.
     """
     if not has_openvino():
         raise ConfigurationError("OpenVINO is not installed; expected `pip install cae-pipeline[openvino]`.")

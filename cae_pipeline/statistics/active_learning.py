@@ -1,4 +1,4 @@
-"""Which images a person should look at first."""
+"""Query strategies: which images people should be asked about first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cae_pipeline.domain.images import Floats
 
 
 def choose_k_centers(latents: Floats, known: Floats, *, count: int) -> list[int]:
-    """Choose images that are unlike all that were judged, and unlike each other.
+    """Choose images that are unlike all that people have judged, and unlike each other.
 
     Args:
         latents: Of the images to choose from, shape `(n, latent_size)`, finite.
@@ -25,7 +25,8 @@ def choose_k_centers(latents: Floats, known: Floats, *, count: int) -> list[int]
         [2, 3]
 
     Source:
-        Farthest-first traversal: Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985.
+        k-center by farthest-first traversal: Gonzalez, "Clustering to minimize the maximum intercluster distance",
+        1985.
     """
     spread = np.concatenate([latents, known]).std(axis=0) + 1e-6
     scaled, seen = latents / spread, known / spread

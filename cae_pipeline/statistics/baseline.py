@@ -1,4 +1,4 @@
-"""What costs next to nothing: the floor that no model may fall below.
+"""The floor that no model may fall below: figures of methods that cost next to nothing.
 
 Source:
     Reconstruction of small grey pictures from their principal components: Turk, Pentland,
@@ -45,10 +45,10 @@ def floor_scores(train: Floats, test: Floats) -> FloorScores:
         difference: Floats = np.abs(rebuilt.reshape(images.shape) - images)
         return difference
 
-    usual, found = errors(train), errors(test)
-    excess = np.maximum((found - usual.mean(axis=0)) / (usual.std(axis=0) + 1e-3), 0)
+    usual, of_test = errors(train), errors(test)
+    excess = np.maximum((of_test - usual.mean(axis=0)) / (usual.std(axis=0) + 1e-3), 0)
     blurred = ndimage.gaussian_filter(excess, (0, BLUR_PX, BLUR_PX))
     return FloorScores(
-        (found**2).mean(axis=(1, 2), dtype=np.float64),
+        (of_test**2).mean(axis=(1, 2), dtype=np.float64),
         blurred.reshape(len(test), -1).max(axis=1).astype(np.float64),
     )

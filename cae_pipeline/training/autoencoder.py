@@ -1,8 +1,8 @@
 """The convolutional autoencoder, in Keras' words.
 
-Conv2D layers shrink the image, a Dense layer squeezes it into the latent, Conv2DTranspose layers
-mirror the way back. What does not fit through the latent – anything normal images never showed –
-is missing from the reconstruction.
+Conv2D layers shrink the image, a Dense layer squeezes it into the latent, and Conv2DTranspose layers mirror the way
+back. What does not fit through the latent, which is anything that normal images never showed, is missing from the
+reconstruction.
 
 Source:
     Masci et al., "Stacked Convolutional Auto-Encoders for Hierarchical Feature Extraction", ICANN 2011.

@@ -1,4 +1,4 @@
-"""Keras → ONNX, and the proof that both say the same."""
+"""Keras → ONNX, and the proof that both give the same scores."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from cae_pipeline.training.reference import build_forward
 
 COMPONENTS = "components"
 MAX_RECONSTRUCTION_DIFFERENCE = 1e-5
-"""Of a pixel, of the range of an image."""
+"""Of a pixel, in the range [0, 1] of an image."""
 MAX_SCORE_DIFFERENCE = 1e-4
-"""Relative."""
+"""Of a score, relative to the score itself."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Agreement:
     """How far an exported model is from its reference, on real images.
 
     Attributes:
-        reconstruction: Largest difference of a pixel, of a range of [0, 1].
+        reconstruction: Largest difference of a pixel, in the range [0, 1].
         score: Largest relative difference of a score.
     """
 
@@ -65,6 +65,11 @@ def to_onnx(parts: Parts) -> bytes:
 
 def check_agreement(exported: Scorer, reference: Scorer, images: Pixels) -> Agreement:
     """Hold an exported model against its reference.
+
+    Args:
+        exported: The model as it will serve.
+        reference: The same model, run by Keras.
+        images: Shape `(n, *read_px, c)`, uint8, n > 0.
 
     Raises:
         ArtefactError: If they differ by more than rounding can explain.

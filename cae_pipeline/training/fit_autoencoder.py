@@ -20,7 +20,7 @@ OnEpoch = Callable[[int, Mapping[str, float]], None]
 
 @dataclass(frozen=True)
 class Pairs:
-    """What the network is given and what it should give back.
+    """What the autoencoder is given, and what it should give back.
 
     Attributes:
         inputs: Shape `(n, h, w, c)`, float16 in [0, 1].
@@ -38,7 +38,7 @@ class FittedAutoencoder:
     Attributes:
         epochs: How many were run.
         best_epoch: The one whose weights were kept, from 1.
-        validation_loss: Mean squared error on the validation images, defective ones among them, at that epoch.
+        validation_loss: Mean squared error on the validation pairs at that epoch.
     """
 
     network: keras.Model
@@ -58,10 +58,10 @@ def fit_autoencoder(
     on_epoch: OnEpoch = lambda epoch, metrics: None,
     initial: keras.Model | None = None,
 ) -> FittedAutoencoder:
-    """Train to undo damage until the loss on held-out defective images stops falling.
+    """Train the autoencoder to restore images, until the loss on held-out ones stops falling.
 
     Args:
-        train: Damaged images and what they were before.
+        train: Images with synthetic defects and what they were before, and normal ones.
         validation: Others of the same size; decide when to stop, never trained on.
         model: The network.
         training: Seed, minibatches, epochs (or those of the preset), patience.

@@ -21,13 +21,13 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Parts:
-    """Everything that is learnt but for what is usual.
+    """Everything of a model that is learnt, but for what is usual of its scores.
 
     Attributes:
-        autoencoder: Restores images.
+        autoencoder: Restores images; its layer `latent` is the narrow middle.
         encoder: From tiles of even gain to local features.
         scale: Standard deviation of each feature on normal images, shape `(f,)`.
-        pca: Rebuilds features of normal images, in units of `scale`.
+        pca: Of the features of normal images, in units of `scale`.
         spread: Usual size of each residual at each cell, shape `(h, w, f)`.
         discriminators: Their mean logit tells defects from normal residuals.
     """
@@ -42,7 +42,7 @@ class Parts:
 
 
 def arrays_of(parts: Parts) -> dict[str, NDArray[Any]]:
-    """Name every array of a model; `parts_of` is the way back."""
+    """Give every array of a model a name; `parts_of` is the way back."""
     networks = {
         "autoencoder": parts.autoencoder,
         "encoder": parts.encoder,
@@ -63,7 +63,12 @@ def arrays_of(parts: Parts) -> dict[str, NDArray[Any]]:
 
 
 def parts_of(settings: AutoencoderSettings, arrays: Arrays) -> Parts:
-    """Build the networks by our own code and fill in arrays."""
+    """Build the networks anew and fill the arrays in; nothing of a file is run.
+
+    Args:
+        settings: The knobs that the networks were built with.
+        arrays: As `arrays_of` named them.
+    """
     spread = arrays["texture.spread"]
     num_discriminators = len({name.split(".")[0] for name in arrays if name.startswith("discriminator_")})
     return Parts(

@@ -1,6 +1,6 @@
 """All networks of a model as one Keras model, from the bytes of tiles to what the heads need.
 
-This is the reference: what ONNX Runtime or OpenVINO run is exported from it and held against it.
+This is the reference: what ONNX Runtime or OpenVINO run is exported from it and compared with it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from cae_pipeline.training.parts import Parts
 
 
 def build_forward(parts: Parts, *, components_apart: bool = False) -> keras.Model:
-    """Join the networks.
+    """Join all networks of a model to one.
 
     Args:
-        parts: What to join.
+        parts: The networks.
         components_apart: Whether the components of the PCA are a second input instead of a constant.
 
     Returns:
@@ -56,7 +56,7 @@ def build_forward(parts: Parts, *, components_apart: bool = False) -> keras.Mode
 
 
 def keras_forward(parts: Parts) -> Forward:
-    """Run a model with TensorFlow."""
+    """Make a function of a model that TensorFlow runs."""
     settings = parts.settings
     run = compiled(build_forward(parts), (*settings.tile_px, settings.channels), dtype=tf.uint8)
 
@@ -83,9 +83,17 @@ def run_all(function: Any, arrays: Floats) -> Floats:
 
 
 def network_images(even: Floats, settings: AutoencoderSettings) -> Floats:
-    """Shrink tiles of even gain, shape `(n, *tile_px, c)`, to what the autoencoder sees: the mean of their pixels."""
-    height, width, detail = settings.height_px, settings.width_px, settings.feature_resolution
-    shrunk: Floats = even.reshape(len(even), height, detail, width, detail, settings.channels).mean(axis=(2, 4))
+    """Shrink tiles to inputs of the autoencoder, by the mean of their pixels.
+
+    Args:
+        even: Tiles of even gain, shape `(n, *tile_px, c)`, float32.
+        settings: How far they are shrunk.
+
+    Returns:
+        Shape `(n, height_px, width_px, c)`.
+    """
+    height, width, factor = settings.height_px, settings.width_px, settings.feature_resolution
+    shrunk: Floats = even.reshape(len(even), height, factor, width, factor, settings.channels).mean(axis=(2, 4))
     return shrunk
 
 
@@ -94,8 +102,8 @@ def _with_latent(autoencoder: keras.Model) -> keras.Model:
 
 
 def _residuals(parts: Parts, features: Any, components: Any) -> Any:
-    """What the PCA leaves of features; `Pca.residual` in Keras' words."""
+    """Take away from features what the components rebuild of them: `Pca.residual` in Keras' words."""
     pca = parts.pca
     centred = ops.reshape(features / parts.scale, (-1, len(pca.mean))) - pca.mean
-    latent = ops.matmul(centred, ops.transpose(components)) * pca.gains
-    return ops.reshape(centred - ops.matmul(latent, components), (-1, *features.shape[1:]))
+    coordinates = ops.matmul(centred, ops.transpose(components)) * pca.gains
+    return ops.reshape(centred - ops.matmul(coordinates, components), (-1, *features.shape[1:]))
