@@ -6,6 +6,7 @@ import json
 import os
 import re
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ from cae_pipeline.errors import ConfigurationError, NotFoundError
 
 _LINE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _LINES = TypeAdapter(dict[str, Line])
+
+RENAMED_KNOBS = {
+    "model": {"code_size": "latent_size", "detail": "feature_resolution", "views": "heads"},
+    "training": {"effort": "preset", "turns": "augmentations"},
+}
+"""Table of a line → old name of a knob → what it is called now. The old names are read for one release."""
 
 
 class Notifier(BaseModel):
@@ -150,7 +157,7 @@ def parse_lines(content: dict[str, Any], *, where: str) -> dict[str, Line]:
             )
         if not isinstance(knobs, dict):
             raise ConfigurationError(f"{where}: expected a table [lines.{name}], received {knobs!r}")
-        named[name] = {**knobs, "name": name}
+        named[name] = {**_with_names_of_today(knobs, where=f"{where}: lines.{name}"), "name": name}
     try:
         lines = _LINES.validate_python(named)
     except ValidationError as error:
@@ -166,6 +173,36 @@ def parse_lines(content: dict[str, Any], *, where: str) -> dict[str, Line]:
             error.args = (f"{where}: lines.{name}.model: {error}",)
             raise
     return lines
+
+
+def warn_of_old_name(old: str, new: str, *, where: str) -> None:
+    """Tell people that a name which they wrote is read for the last time.
+
+    A `FutureWarning` is shown on standard error whoever reads the file, and once for each place.
+    """
+    warnings.warn(f"{where}: {old} is called {new} now; the old name will be refused", FutureWarning, stacklevel=2)
+
+
+def _with_names_of_today(knobs: dict[str, Any], *, where: str) -> dict[str, Any]:
+    """Give the knobs of one line that bear an old name the one of today; leaves what it is given as it was.
+
+    Raises:
+        ConfigurationError: If both names of a knob are given.
+    """
+    renamed = dict(knobs)
+    for table, new_names in RENAMED_KNOBS.items():
+        given = knobs.get(table)
+        if not isinstance(given, dict):
+            continue
+        for old in sorted(set(given) & set(new_names)):
+            new = new_names[old]
+            if new in given:
+                raise ConfigurationError(
+                    f"{where}.{table}: received both {old} and {new}, expected {new} alone: {old} is its old name."
+                )
+            warn_of_old_name(old, new, where=f"{where}.{table}")
+        renamed[table] = {new_names.get(name, name): value for name, value in given.items()}
+    return renamed
 
 
 def find_line(lines: dict[str, Line], name: str) -> Line:

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from cae_pipeline.orchestration.tasks import RETRAINING_WANTED, TASK_DEFAULTS, run_cae
 
 LATE = timedelta(hours=6)
-EFFORT = "How much time the training may take; empty: as the line's settings say"
+PRESET = "How much time the training may take; empty: as the line's settings say"
 
 
 @dag(
@@ -27,7 +27,7 @@ EFFORT = "How much time the training may take; empty: as the line's settings say
         "mode": Param("full", enum=["full", "refresh"], description="refresh starts from the champion's weights"),
         "epochs": Param(None, type=["null", "integer"], minimum=1, description="Empty: as the line's settings say"),
         "seed": Param(None, type=["null", "integer"], minimum=0, description="Empty: as the line's settings say"),
-        "effort": Param(None, type=["null", "string"], enum=[None, "quick", "normal", "thorough"], description=EFFORT),
+        "preset": Param(None, type=["null", "string"], enum=[None, "quick", "normal", "thorough"], description=PRESET),
         "note": Param(None, type=["null", "string"], format="multiline", description="What MLflow should remember"),
     },
     tags=["cae"],
@@ -50,7 +50,9 @@ def train_model():
         @task(map_index_template="{{ label }}", max_active_tis_per_dagrun=1)
         def train(wanted, params=None):
             get_current_context()["label"] = wanted["line"]
-            said = [f"--{name}={params[name]}" for name in ("epochs", "seed", "effort") if params[name] is not None]
+            # "effort" is the old name of "preset"; the command still takes it, and says what it is called now
+            knobs = ("epochs", "seed", "preset", "effort")
+            said = [f"--{name}={params[name]}" for name in knobs if params.get(name) is not None]
             refresh = ["--refresh"] if wanted["mode"] == "refresh" else []
             return run_cae("train", wanted["line"], "--no-promote", f"--note={wanted['note']}", *said, *refresh)
 

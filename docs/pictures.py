@@ -39,8 +39,10 @@ def main() -> None:
     """Train on 300 gear wheels and show three broken ones with their maps."""
     line = Line(
         "gears",
-        model=AutoencoderSettings(height_px=48, width_px=48, detail=SIDE_PX * ENLARGED // 48, code_size=32),
-        training=TrainingSettings(effort="quick"),
+        model=AutoencoderSettings(
+            height_px=48, width_px=48, feature_resolution=SIDE_PX * ENLARGED // 48, latent_size=32
+        ),
+        training=TrainingSettings(preset="quick"),
     )
     normal = np.stack([gear(seed) for seed in range(300)])
     model = fit_model(normal, [str(seed) for seed in range(300)], line, on_epoch=lambda epoch, metrics: None)

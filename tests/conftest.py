@@ -34,12 +34,12 @@ target_false_alarm_rate = 0.1
 [lines.washers.model]
 height_px = 32
 width_px = 32
-detail = 2
+feature_resolution = 2
 filters = [8, 16]
-code_size = 12
+latent_size = 12
 
 [lines.washers.training]
-effort = "quick"
+preset = "quick"
 epochs = 12
 learning_rate = 5e-3
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cae_pipeline.cli.printing import Format, print_rows
-from cae_pipeline.cli.shared import EffortOption, OutOption, SeedOption, with_training
+from cae_pipeline.cli.shared import EffortOption, OutOption, PresetOption, SeedOption, preset_of, with_training
 
 if TYPE_CHECKING:
     from cae_pipeline.domain.line import Line
@@ -24,8 +24,9 @@ def add_to(app: typer.Typer) -> None:
 def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Images in the layout of MVTec AD.")],
     seed: SeedOption = None,
+    preset: PresetOption = None,
     effort: EffortOption = None,
-    ablation: Annotated[bool, typer.Option("--ablation", help="Judge with each view alone and without each.")] = False,
+    ablation: Annotated[bool, typer.Option("--ablation", help="Judge with each head alone and without each.")] = False,
     contamination: Annotated[
         float, typer.Option(min=0, max=0.3, help="Share of defective images hidden among the normal ones.")
     ] = 0,
@@ -34,6 +35,9 @@ def evaluate(
     how: Annotated[Format, typer.Option("--format", "-f", help="table or json.")] = Format.TABLE,
 ) -> None:
     """Train on a folder's normal images and work out how well its defects are found."""
+    from cae_pipeline.training.quiet import import_tensorflow_quietly
+
+    import_tensorflow_quietly()
     from cae_pipeline.adapters.decoding import DecodeLimits
     from cae_pipeline.settings import read_settings
     from cae_pipeline.steps.offline.evaluate import evaluate_set
@@ -46,7 +50,9 @@ def evaluate(
         images, hidden = contaminated(images, contamination, seed=seed or 0)
     settings = read_settings()
     limits = DecodeLimits(max_bytes=settings.max_bytes, max_pixels=settings.max_pixels)
-    line = with_training(_line_of(config, channels=channels_of(images.train, limits)), seed=seed, effort=effort)
+    line = with_training(
+        _line_of(config, channels=channels_of(images.train, limits)), seed=seed, preset=preset_of(preset, effort)
+    )
     epochs = show_progress(range(line.training.plan.epochs), total=line.training.plan.epochs, doing="train")
     next(epochs, None)
 
@@ -68,9 +74,10 @@ def evaluate(
 def benchmark(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Sets in the layout of MVTec AD.")],
     seeds: Annotated[str, typer.Option(help="Separated by commas.")] = "0,1,2",
+    preset: PresetOption = None,
     effort: EffortOption = None,
     config: Annotated[Path | None, typer.Option(help="TOML with the knobs of one line.")] = None,
-    ablation: Annotated[bool, typer.Option("--ablation", help="Judge with each view alone and without each.")] = False,
+    ablation: Annotated[bool, typer.Option("--ablation", help="Judge with each head alone and without each.")] = False,
     contamination: Annotated[float, typer.Option(min=0, max=0.3, help="As in cae evaluate.")] = 0,
     out: OutOption = None,
 ) -> None:
@@ -78,7 +85,8 @@ def benchmark(
     from cae_pipeline.settings import read_settings
     from cae_pipeline.steps.offline.benchmark import as_markdown, run_benchmark
 
-    options = ["--effort", effort] if effort else []
+    preset = preset_of(preset, effort)
+    options = ["--preset", preset] if preset else []
     options += ["--config", str(config)] if config else []
     options += ["--ablation"] if ablation else []
     options += ["--contamination", str(contamination)] if contamination else []

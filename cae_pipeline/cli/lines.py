@@ -32,7 +32,7 @@ def check(how: FormatOption = Format.TABLE) -> None:
             "line": line.name,
             "description": line.description,
             "image": f"{line.model.height_px}×{line.model.width_px}×{line.model.channels}",
-            "code_size": line.model.code_size,
+            "latent_size": line.model.latent_size,
             "target_false_alarm_rate": line.target_false_alarm_rate,
             "normal_batches": ", ".join(line.training.normal_batches),
         }

@@ -15,9 +15,11 @@ from cae_pipeline.cli.shared import (
     FormatOption,
     LineArgument,
     OutOption,
+    PresetOption,
     SeedOption,
     as_moment,
     open_line,
+    preset_of,
     with_training,
 )
 
@@ -41,16 +43,20 @@ def train(
     refresh: Annotated[bool, typer.Option(help="Start from the champion's weights.")] = False,
     epochs: EpochsOption = None,
     seed: SeedOption = None,
+    preset: PresetOption = None,
     effort: EffortOption = None,
     note: Annotated[str, typer.Option(help="What should be remembered of this training.")] = "",
     promote_it: Annotated[bool, typer.Option("--promote/--no-promote", help="Ask the gate afterwards.")] = True,
 ) -> None:
     """Train a challenger on the line's normal images and let it through the gate, or not."""
+    from cae_pipeline.training.quiet import import_tensorflow_quietly
+
+    import_tensorflow_quietly()
     from cae_pipeline.steps.life.promote import promote_challenger
     from cae_pipeline.steps.life.train import train_model
 
     settings_of_line, _, services = open_line(line)
-    settings_of_line = with_training(settings_of_line, seed=seed, epochs=epochs, effort=effort)
+    settings_of_line = with_training(settings_of_line, seed=seed, epochs=epochs, preset=preset_of(preset, effort))
     version = train_model(settings_of_line, services, refresh=refresh, note=note)
     result: dict[str, Any] = {"model_version": version.model_version, "run_id": version.run_id, **version.figures}
     if promote_it:
@@ -115,7 +121,7 @@ def describe_model(line: LineArgument, how: Annotated[Format, typer.Option("--fo
     if how is Format.TABLE:
         total = sum(layer.num_parameters for layer in layers)
         pixels = settings_of_line.model.height_px * settings_of_line.model.width_px * settings_of_line.model.channels
-        print(f"\n{total:,} parameters; {pixels:,} numbers are squeezed into {settings_of_line.model.code_size}")
+        print(f"\n{total:,} parameters; {pixels:,} numbers are squeezed into {settings_of_line.model.latent_size}")
 
 
 @champion_app.command("rollback")

@@ -24,10 +24,11 @@ PageOption = Annotated[int, typer.Option("--page", min=1, help="Which page.")]
 PageSizeOption = Annotated[int, typer.Option("--page-size", min=1, help="Rows on a page.")]
 LineOption = Annotated[str | None, typer.Option("--line", "-l", help="Only this line.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the line's.")]
-EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the effort's.")]
-EffortOption = Annotated[
-    str | None, typer.Option("--effort", help="quick, normal or thorough, instead of the line's.", metavar="EFFORT")
+EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the preset's.")]
+PresetOption = Annotated[
+    str | None, typer.Option("--preset", help="quick, normal or thorough, instead of the line's.", metavar="PRESET")
 ]
+EffortOption = Annotated[str | None, typer.Option("--effort", hidden=True, help="The old name of --preset.")]
 RuntimeOption = Annotated[
     str | None,
     typer.Option("--runtime", help="onnx, openvino, keras or auto, instead of CAE_RUNTIME.", metavar="RUNTIME"),
@@ -54,19 +55,35 @@ def open_line(name: str, *, runtime: str | None = None) -> tuple[Line, Settings,
     return line, settings, connect(settings)
 
 
-def with_training(line: Line, *, seed: int | None = None, epochs: int | None = None, effort: str | None = None) -> Line:
+def with_training(line: Line, *, seed: int | None = None, epochs: int | None = None, preset: str | None = None) -> Line:
     """Put what was said on the command line in place of the line's own knobs.
 
     Raises:
-        ConfigurationError: If there is no such effort.
+        ConfigurationError: If there is no such preset.
     """
-    from cae_pipeline.domain.line import EFFORTS
+    from cae_pipeline.domain.line import PRESETS
 
-    if effort is not None and effort not in EFFORTS:
-        raise ConfigurationError(f"--effort is {effort!r}; expected one of {', '.join(EFFORTS)}")
-    said = {"seed": seed, "epochs": epochs, "effort": effort}
+    if preset is not None and preset not in PRESETS:
+        raise ConfigurationError(f"--preset is {preset!r}; expected one of {', '.join(PRESETS)}")
+    said = {"seed": seed, "epochs": epochs, "preset": preset}
     given: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
     return replace(line, training=replace(line.training, **given))
+
+
+def preset_of(preset: str | None, effort: str | None) -> str | None:
+    """Read `--preset`, or `--effort` as it was called before, with a warning.
+
+    Raises:
+        ConfigurationError: If both are given.
+    """
+    from cae_pipeline.settings import warn_of_old_name
+
+    if effort is None:
+        return preset
+    if preset is not None:
+        raise ConfigurationError("received both --preset and --effort, expected --preset alone: that is its name now")
+    warn_of_old_name("--effort", "--preset", where="command line")
+    return effort
 
 
 def as_date(text: str) -> date:

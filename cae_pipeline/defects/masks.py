@@ -1,4 +1,4 @@
-"""Where a synthetic defect lies: ten kinds of shape, as opacity in [0, 1]."""
+"""Anomaly masks: where a synthetic defect lies, as opacity in [0, 1]; ten kinds of shape."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ FRACTION_BITS = 4
 """OpenCV takes points in sixteenths of a pixel, so that thin lines lie between pixels too."""
 
 
-def draw_shape(size: Size, random: np.random.Generator) -> Floats:
-    """Draw one shape that covers something, sharp or soft at its edge.
+def draw_mask(size: Size, random: np.random.Generator) -> Floats:
+    """Draw one anomaly mask that covers something, sharp or soft at its edge.
 
     Args:
         size: Rows and columns.
@@ -27,10 +27,10 @@ def draw_shape(size: Size, random: np.random.Generator) -> Floats:
     Returns:
         Shape `size`, float32 in [0, 1].
     """
-    opacity = SHAPES[int(random.integers(len(SHAPES)))](size, random)
+    opacity = MASKS[int(random.integers(len(MASKS)))](size, random)
     if random.random() < 0.4:
         opacity = cv2.GaussianBlur(opacity, (0, 0), random.uniform(0.5, 0.6 + 0.02 * min(size)))
-    return opacity if opacity.max() > 0.3 else draw_shape(size, random)
+    return opacity if opacity.max() > 0.3 else draw_mask(size, random)
 
 
 def noise(size: Size, cells: int, random: np.random.Generator) -> Floats:
@@ -111,7 +111,7 @@ def _specks(size: Size, random: np.random.Generator) -> Floats:
 
 
 # islands twice: they take the most various forms
-SHAPES: tuple[Draw, ...] = (
+MASKS: tuple[Draw, ...] = (
     _islands,
     _islands,
     _rectangle,

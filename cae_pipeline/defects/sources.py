@@ -1,4 +1,4 @@
-"""What a synthetic defect shows: ten kinds of filling, as large as the image it is cut out of."""
+"""Anomaly sources: what a synthetic defect shows; ten kinds, each as large as the image it is put into."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import numpy as np
 from cae_pipeline.defects.masks import noise
 from cae_pipeline.domain.images import Floats
 
-Fill = Callable[[Floats, Floats, np.random.Generator], Floats]
+Draw = Callable[[Floats, Floats, np.random.Generator], Floats]
 
 
-def draw_filling(image: Floats, donor: Floats, random: np.random.Generator) -> Floats:
-    """Draw one filling.
+def draw_source(image: Floats, other_image: Floats, random: np.random.Generator) -> Floats:
+    """Draw one anomaly source.
 
     Args:
-        image: The image to be damaged, of even gain, shape `(h, w, c)`, float32.
-        donor: Another normal image of the same shape.
+        image: The image that gets the defect, of even gain, shape `(h, w, c)`, float32.
+        other_image: Another normal image of the same shape.
         random: Draws everything.
 
     Returns:
         The same shape; values may lie outside the range of images.
     """
-    filling: Floats = FILLINGS[int(random.integers(len(FILLINGS)))](image, donor, random)
-    return filling
+    source: Floats = SOURCES[int(random.integers(len(SOURCES)))](image, other_image, random)
+    return source
 
 
-def _foreign(image: Floats, donor: Floats, random: np.random.Generator) -> Floats:
+def _foreign(image: Floats, other_image: Floats, random: np.random.Generator) -> Floats:
     """Another image, turned and enlarged."""
     height, width, channels = image.shape
-    turned = np.rot90(donor, int(random.integers(4)) if height == width else 2 * int(random.integers(2)))
+    turned = np.rot90(other_image, int(random.integers(4)) if height == width else 2 * int(random.integers(2)))
     share = random.uniform(0.3, 1)
     rows, columns = int(share * height), int(share * width)
     top, left = int(random.integers(height - rows + 1)), int(random.integers(width - columns + 1))
@@ -40,62 +40,62 @@ def _foreign(image: Floats, donor: Floats, random: np.random.Generator) -> Float
     return enlarged.reshape(height, width, channels)
 
 
-def _displaced(image: Floats, donor: Floats, random: np.random.Generator) -> Floats:
+def _displaced(image: Floats, other_image: Floats, random: np.random.Generator) -> Floats:
     """The same image from somewhere else."""
     return _rolled(image, 0.5, random)
 
 
-def _shifted(image: Floats, donor: Floats, random: np.random.Generator) -> Floats:
-    """The same image from a little aside: bent, misplaced."""
+def _shifted(image: Floats, other_image: Floats, random: np.random.Generator) -> Floats:
+    """The same image from a little aside, as a bent or misplaced part shows."""
     return _rolled(image, 1 / 12, random)
 
 
-def _shaded(image: Floats, donor: Floats, random: np.random.Generator) -> Floats:
+def _shaded(image: Floats, other_image: Floats, random: np.random.Generator) -> Floats:
     """Lighter or darker by the same everywhere."""
     change = random.choice([-1, 1]) * np.exp(random.uniform(np.log(0.04), np.log(0.6)))
     shaded: Floats = image + np.float32(change) * _tint(image, random)
     return shaded
 
 
-def _exposed(image: Floats, donor: Floats, random: np.random.Generator) -> Floats:
+def _exposed(image: Floats, other_image: Floats, random: np.random.Generator) -> Floats:
     """Lighter or darker in proportion."""
     factor = np.exp(random.choice([-1, 1]) * random.uniform(0.1, 1.5))
     exposed: Floats = image * np.float32(factor)
     return exposed
 
 
-def _blurred(image: Floats, donor: Floats, random: np.random.Generator) -> Floats:
+def _blurred(image: Floats, other_image: Floats, random: np.random.Generator) -> Floats:
     soft: Floats = cv2.GaussianBlur(image, (0, 0), random.uniform(1, 1.5 + 0.05 * min(image.shape[:2])))
     return soft.reshape(image.shape)
 
 
-def _noisy(image: Floats, donor: Floats, random: np.random.Generator) -> Floats:
+def _noisy(image: Floats, other_image: Floats, random: np.random.Generator) -> Floats:
     strength = np.exp(random.uniform(np.log(0.04), np.log(0.4)))
     noisy: Floats = image + random.standard_normal(image.shape, np.float32) * np.float32(strength)
     return noisy
 
 
-def _textured(image: Floats, donor: Floats, random: np.random.Generator) -> Floats:
+def _textured(image: Floats, other_image: Floats, random: np.random.Generator) -> Floats:
     """A texture that no camera took, in place of the image."""
     textured: Floats = image.mean(axis=(0, 1)) + _texture(image, random, random.uniform(0.3, 2))
     return textured
 
 
-def _overlaid(image: Floats, donor: Floats, random: np.random.Generator) -> Floats:
-    """The same, on top of the image."""
+def _overlaid(image: Floats, other_image: Floats, random: np.random.Generator) -> Floats:
+    """A texture that no camera took, on top of the image."""
     overlaid: Floats = image + _texture(image, random, random.uniform(0.2, 1))
     return overlaid
 
 
-def _plain(image: Floats, donor: Floats, random: np.random.Generator) -> Floats:
-    """Nothing: black, white, or a colour the image has somewhere."""
+def _plain(image: Floats, other_image: Floats, random: np.random.Generator) -> Floats:
+    """One colour: dark, white, or one that the image has somewhere."""
     height, width = image.shape[:2]
     somewhere = image[int(random.integers(height)), int(random.integers(width))]
     colours = (somewhere, np.full_like(somewhere, random.uniform(0, 0.3)), np.full_like(somewhere, 1))
     return np.broadcast_to(colours[int(random.integers(3))], image.shape)
 
 
-FILLINGS: tuple[Fill, ...] = (
+SOURCES: tuple[Draw, ...] = (
     _foreign,
     _displaced,
     _shifted,
@@ -136,7 +136,7 @@ def _texture(image: Floats, random: np.random.Generator, strength: float) -> Flo
 
 
 def _tint(image: Floats, random: np.random.Generator) -> Floats:
-    """Share of each channel in a change: all the same, or a colour."""
+    """Share of each channel in a change: the same for all, or a colour; shape `(c,)`."""
     channels = image.shape[2]
     if channels == 1 or random.random() < 0.5:
         return np.ones(channels, np.float32)

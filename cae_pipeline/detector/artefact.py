@@ -1,7 +1,7 @@
-"""A model as files, known by their digest.
+"""A model as four files, known by one digest.
 
-Loading runs no code from the artefact: a graph of known operations for ONNX Runtime, a
-specification, and arrays. No pickle, no `load_model`.
+Loading a model runs no code from its files. They are a graph of operations that ONNX Runtime knows, a specification in
+JSON, and two files of arrays. There is no pickle and no `load_model`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cae_pipeline.detector.fusion import ViewProfile
+from cae_pipeline.detector import format_four
+from cae_pipeline.detector.fusion import HeadProfile
 from cae_pipeline.detector.scorer import Forward, Scorer
 from cae_pipeline.domain.images import Floats
-from cae_pipeline.domain.line import AutoencoderSettings, View
+from cae_pipeline.domain.line import AutoencoderSettings, Head
 from cae_pipeline.errors import ArtefactError
 
 SPECIFICATION, ARRAYS, WEIGHTS, NETWORKS = "specification.json", "arrays.npz", "weights.npz", "networks.onnx"
-FORMAT = 4
+FORMAT = 5
+"""Written by this version; format 4 is read as well."""
+ARRAYS_OF_THE_MODEL = ("normal_scores", "normal_latents", "nuisance_directions")
 
 
 @dataclass(frozen=True)
@@ -31,25 +34,39 @@ class Artefact:
     """What scoring loads.
 
     Attributes:
-        folder: Where it came from; `weights.npz` there is what Keras would need.
-        graph: All networks, for ONNX Runtime.
+        folder: Where it was read from; `weights.npz` there is what Keras would need.
+        profiles: What is usual for each head.
+        normal_scores: Scores of held-out normal images, shape `(n,)`.
+        normal_latents: Latents of normal images, shape `(m, latent_size)`.
+        nuisance_directions: How the mean latent moves when the camera or the light does, shape `(k, latent_size)`.
+        graph: All networks, as the bytes of an ONNX graph.
+        format: The format that the files were written in.
     """
 
     folder: Path
     settings: AutoencoderSettings
-    profiles: Mapping[View, ViewProfile]
+    profiles: Mapping[Head, HeadProfile]
     normal_scores: NDArray[np.float64]
-    normal_codes: Floats
-    movements: Floats
+    normal_latents: Floats
+    nuisance_directions: Floats
     graph: bytes
+    format: int = FORMAT
 
     def scorer(self, forward: Forward) -> Scorer:
-        """Judge with these networks."""
-        return Scorer(self.settings, forward, self.profiles, self.normal_scores, self.normal_codes, self.movements)
+        """Make a scorer of this model that runs its networks with `forward`."""
+        return Scorer(
+            self.settings,
+            forward,
+            self.profiles,
+            normal_scores=self.normal_scores,
+            normal_latents=self.normal_latents,
+            nuisance_directions=self.nuisance_directions,
+        )
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        """Read the arrays that Keras networks are filled with."""
-        return _read_arrays(self.folder / WEIGHTS)
+        """Read the arrays that Keras networks are filled with, by their names of today."""
+        weights = _read_arrays(self.folder / WEIGHTS)
+        return format_four.translated_weights(weights) if self.format == format_four.FORMAT else weights
 
 
 def save_artefact(
@@ -60,11 +77,11 @@ def save_artefact(
     weights: Mapping[str, NDArray[Any]],
     lineage: Mapping[str, Any],
 ) -> str:
-    """Write a model's files.
+    """Write the files of a model.
 
     Args:
-        scorer: Its profiles and normal scores are kept; its networks are `graph` and `weights`.
-        folder: Made if it is not there.
+        scorer: Its settings, profiles and normal scores are written; its networks are `graph` and `weights`.
+        folder: Where to write; it is made if it is not there.
         graph: The networks for ONNX Runtime.
         weights: The networks for Keras.
         lineage: Anything of JSON's types that a reader of the specification should know.
@@ -76,29 +93,31 @@ def save_artefact(
     specification = {
         "format": FORMAT,
         "model": asdict(scorer.settings),
-        "views": list(scorer.profiles),
+        "heads": list(scorer.profiles),
         "lineage": dict(lineage),
     }
     (folder / SPECIFICATION).write_text(json.dumps(specification, indent=2, sort_keys=True), encoding="utf-8")
     (folder / NETWORKS).write_bytes(graph)
     _write_arrays(folder / WEIGHTS, weights)
     profiles = {
-        f"view_{view}.{field.name}": np.asarray(getattr(profile, field.name))
-        for view, profile in scorer.profiles.items()
+        f"head_{head}.{field.name}": np.asarray(getattr(profile, field.name))
+        for head, profile in scorer.profiles.items()
         for field in fields(profile)
     }
-    normal: dict[str, NDArray[Any]] = {
-        name: getattr(scorer, name) for name in ("normal_scores", "normal_codes", "movements")
-    }
-    _write_arrays(folder / ARRAYS, {**normal, **profiles})
+    of_the_model: dict[str, NDArray[Any]] = {name: getattr(scorer, name) for name in ARRAYS_OF_THE_MODEL}
+    _write_arrays(folder / ARRAYS, {**of_the_model, **profiles})
     return digest(folder)
 
 
 def load_artefact(folder: Path, *, sha256: str) -> Artefact:
     """Read a model back, if it is the one that was registered.
 
+    Args:
+        folder: Where `save_artefact` wrote it, in this version or the one before (format 4).
+        sha256: The digest that was registered.
+
     Raises:
-        ArtefactError: If a file is missing, the digest is another, or an older version wrote it.
+        ArtefactError: If a file is missing, the digest is another, or the format is unknown.
     """
     _check_format(folder)
     received = digest(folder)
@@ -108,17 +127,19 @@ def load_artefact(folder: Path, *, sha256: str) -> Artefact:
             "Somebody changed the files: remove the folder, and they are fetched from MLflow again, or train again."
         )
     specification = json.loads((folder / SPECIFICATION).read_text(encoding="utf-8"))
-    knobs = specification["model"].items()
-    known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in knobs}
     arrays = _read_arrays(folder / ARRAYS)
+    if specification["format"] == format_four.FORMAT:
+        specification = format_four.translated_specification(specification)
+        arrays = format_four.translated_arrays(arrays)
+    knobs = specification["model"].items()
+    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in knobs}
     return Artefact(
         folder,
         replace(AutoencoderSettings(), **known),
-        {view: _profile(view, arrays) for view in specification["views"]},
-        arrays["normal_scores"],
-        arrays["normal_codes"],
-        arrays["movements"],
-        (folder / NETWORKS).read_bytes(),
+        {head: _profile(head, arrays) for head in specification["heads"]},
+        graph=(folder / NETWORKS).read_bytes(),
+        format=specification["format"],
+        **{name: arrays[name] for name in ARRAYS_OF_THE_MODEL},
     )
 
 
@@ -144,21 +165,21 @@ def digest(folder: Path) -> str:
 
 
 def _check_format(folder: Path) -> None:
-    """Refuse the files of an earlier version for what they are, before any is missed."""
+    """Refuse a format that this version cannot read, before a missing file is complained of."""
     try:
         written = json.loads((folder / SPECIFICATION).read_text(encoding="utf-8"))["format"]
     except (OSError, ValueError, KeyError, TypeError):
         return  # a missing or broken specification is the digest's to tell
-    if written != FORMAT:
+    if written not in (FORMAT, format_four.FORMAT):
         raise ArtefactError(
-            f"the model in {folder} has format {written}, expected {FORMAT}: another version of this program wrote "
-            "it. Train the line again."
+            f"the model in {folder} has format {written}, expected {FORMAT} or {format_four.FORMAT}: another version "
+            "of this program wrote it. Train the line again."
         )
 
 
-def _profile(view: View, arrays: Mapping[str, NDArray[Any]]) -> ViewProfile:
-    ground, ceiling, weight = (float(arrays[f"view_{view}.{name}"]) for name in ("ground", "ceiling", "weight"))
-    return ViewProfile(arrays[f"view_{view}.mean"], arrays[f"view_{view}.spread"], ground, ceiling, weight)
+def _profile(head: Head, arrays: Mapping[str, NDArray[Any]]) -> HeadProfile:
+    mean, spread, *numbers = (arrays[f"head_{head}.{field.name}"] for field in fields(HeadProfile))
+    return HeadProfile(mean, spread, *(float(number) for number in numbers))
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -35,7 +35,7 @@ class LayerDescription:
     Attributes:
         output_shape: Without the minibatch axis.
         receptive_field_px: Side of the square of input pixels one output sees; the whole
-            image for everything behind the code.
+            image for everything behind the latent layer.
     """
 
     name: str
@@ -130,8 +130,8 @@ def describe(model: AutoencoderSettings) -> tuple[LayerDescription, ...]:
         rows.append(LayerDescription(f"encoder_{index + 1}", "Conv2D", shape, parameters, field))
         channels = layer.filters
     flat = math.prod(rows[-1].output_shape)
-    rows.append(LayerDescription("code", "Dense", (model.code_size,), (flat + 1) * model.code_size, None))
-    rows.append(LayerDescription("unfold", "Dense", (*sizes[-1], channels), (model.code_size + 1) * flat, None))
+    rows.append(LayerDescription("latent", "Dense", (model.latent_size,), (flat + 1) * model.latent_size, None))
+    rows.append(LayerDescription("unfold", "Dense", (*sizes[-1], channels), (model.latent_size + 1) * flat, None))
     for index in reversed(range(len(layers))):
         filters = layers[index - 1].filters if index else model.channels
         parameters = layers[index].kernel_size ** 2 * channels * filters + filters

@@ -1,8 +1,8 @@
-"""What a model costs: a fresh process loads it, judges a few minibatches, and tells time and memory.
+"""What a model costs: a fresh process loads it, scores a few minibatches, and measures time and memory.
 
     python -m cae_pipeline.detector.cost FOLDER SHA256
 
-A process of its own, because what is asked for is what a scoring task will need, and the one that asks may have
+It is a process of its own, since what matters is what a scoring task will need, and the process that asks may have
 trained just now.
 """
 
@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 300
 
 @dataclass(frozen=True)
 class Cost:
-    """Of judging one image on one core, and of the process that does it."""
+    """What it costs to score one image on one core, and how much memory the process that does it needs."""
 
     milliseconds_per_image: float
     peak_mib: float

@@ -1,4 +1,4 @@
-"""What the networks give back → the views of the error, each in its own unit."""
+"""What the networks give back → the error maps of the heads, each in its own unit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from cae_pipeline.domain.images import Floats, resized
-from cae_pipeline.domain.line import VIEWS, View
+from cae_pipeline.domain.line import HEADS, Head
 
 SIMILARITY_FLOOR = 0.0026
 """Keeps the similarity of two flat places at one; the constant of Xue et al. for gradients in [0, 1]."""
@@ -20,33 +20,37 @@ class NetworkOutputs:
     """What the networks say of some tiles.
 
     Attributes:
-        shown: What the autoencoder saw: even gain, shape `(n, h, w, c)`, float32 in [0, 1].
-        reconstructions: The same shape and range.
-        texture: Error of the linear autoencoder in each cell, shape `(n, rows, columns)`, float32, ≥ 0.
+        inputs: What the autoencoder was given: even gain, shape `(n, h, w, c)`, float32 in [0, 1].
+        reconstructions: What it gave back; the same shape and range.
+        texture: Size of the residual of the PCA in each cell, shape `(n, rows, columns)`, float32, ≥ 0.
         defect: What the discriminators say of each cell, shape `(n, rows, columns)`, float32, a logit.
-        code: Narrow middle of the autoencoder, shape `(n, code_size)`, float32.
+        latent: Narrow middle of the autoencoder, shape `(n, latent_size)`, float32.
     """
 
-    shown: Floats
+    inputs: Floats
     reconstructions: Floats
     texture: Floats
     defect: Floats
-    code: Floats
+    latent: Floats
 
 
-def view_errors(outputs: NetworkOutputs, views: Sequence[View]) -> dict[View, Floats]:
-    """Work out the views that are switched on, each in its own unit.
+def error_maps(outputs: NetworkOutputs, heads: Sequence[Head]) -> dict[Head, Floats]:
+    """Work out the error maps of the heads that are switched on, each in its own unit.
+
+    Args:
+        outputs: What the networks say of n tiles.
+        heads: Which ones are switched on.
 
     Returns:
-        Shape `(n, h, w)` for the views of the reconstruction, `(n, rows, columns)` for the others.
+        Shape `(n, h, w)` for the heads that compare the reconstruction, `(n, rows, columns)` for the others.
     """
-    work_out: dict[View, Callable[[], Floats]] = {
-        "intensity": lambda: intensity_error(outputs.shown, outputs.reconstructions),
-        "structure": lambda: structure_error(outputs.shown, outputs.reconstructions),
+    compute: dict[Head, Callable[[], Floats]] = {
+        "intensity": lambda: intensity_error(outputs.inputs, outputs.reconstructions),
+        "structure": lambda: structure_error(outputs.inputs, outputs.reconstructions),
         "texture": lambda: outputs.texture,
         "defect": lambda: outputs.defect,
     }
-    return {view: work_out[view]() for view in VIEWS if view in views}
+    return {head: compute[head]() for head in HEADS if head in heads}
 
 
 def intensity_error(images: Floats, reconstructions: Floats) -> Floats:
@@ -73,7 +77,7 @@ def structure_error(images: Floats, reconstructions: Floats) -> Floats:
         Shape `(n, h, w)`, float32 in [0, 1].
 
     Source:
-        Xue et al., "Gradient magnitude similarity deviation", 2014; as a view of the error of an
+        Xue et al., "Gradient magnitude similarity deviation", 2014; as an error map of an
         autoencoder at several scales: Zavrtanik et al., "RIAD", 2021 (0.917 image AUROC on MVTec AD).
     """
     one, other = _grey(images), _grey(reconstructions)

@@ -1,193 +1,163 @@
-"""Errors of the views → anomaly map → regions → score.
+"""Error maps of the heads → one anomaly map → one score.
 
-Each view measures in its own unit. Held-out normal images give all of them one: how far a place lies
-above what is usual there, relative to the worst place that a normal image usually shows.
+Each head measures in a unit of its own. Held-out normal images give all heads a common unit: how far a place lies above
+what is usual there, relative to the worst place that a normal image usually shows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from cae_pipeline.domain.images import Floats, resized
-from cae_pipeline.domain.line import View
-from cae_pipeline.domain.outcome import Region
+from cae_pipeline.domain.line import Head
 from cae_pipeline.errors import NonFiniteScoreError
 
-BLUR_CELLS: dict[View, float] = {"intensity": 1.5, "structure": 1.5, "texture": 1.2, "defect": 0.7}
-"""Gaussian blur of each view in its own cells: a patch counts more than a noisy pixel."""
+BLUR_CELLS: dict[Head, float] = {"intensity": 1.5, "structure": 1.5, "texture": 1.2, "defect": 0.7}
+"""Gaussian blur of each error map in its own cells: a patch counts more than a noisy pixel."""
 SPREAD_BLUR_CELLS = 1.5
 """Blur of the usual spread: few images teach each place's variance, its neighbours help."""
 PRIOR_IMAGES = 50.0
 """Images as many as which the statistics of the whole image count against those of a place."""
 MIN_SPREAD_SHARE = 0.02
 """Of the spread of the whole image: a place that never errs must not turn noise into alarms."""
-REGION_SHARE = 0.5
-"""A region reaches out to where the map falls below this share of the threshold."""
-PEAK_SHARE = 0.25
-"""Nor does it reach to where the map falls below this share of the region's own peak: a glaring defect
-raises everything around it above the threshold."""
+MIN_LEVEL_RANGE = 1e-3
+"""Least distance of `one_level` from `zero_level`, so that a head which never varies is not divided by zero."""
 
 
 @dataclass(frozen=True)
-class ViewProfile:
-    """What one view says of normal images.
+class HeadProfile:
+    """What the error map of one head looks like on normal images.
+
+    The excess of a place is its error less the mean there, in spreads. The common unit is a line through two excesses:
+    `zero_level` becomes 0 and `one_level` becomes 1.
 
     Attributes:
-        mean: Usual value at each place, shape `(h, w)`, float32.
+        mean: Usual error at each place, shape `(h, w)`, float32.
         spread: Its standard deviation, shape `(h, w)`, float32, > 0.
-        ground: Median place of normal images, in spreads.
-        ceiling: Median of the worst places of normal images, in spreads, > ground.
-        weight: Share of this view in the anomaly map, in [0, 1].
+        zero_level: Median excess of all places of normal images.
+        one_level: Median of the worst excess of each normal image, > `zero_level`.
+        fusion_weight: Share of this head in the anomaly map, in [0, 1].
     """
 
     mean: Floats
     spread: Floats
-    ground: float
-    ceiling: float
-    weight: float
+    zero_level: float
+    one_level: float
+    fusion_weight: float
 
 
-def fit_profile(view: View, errors: Floats) -> ViewProfile:
-    """Learn what a view usually says from held-out normal images.
+def fit_profile(head: Head, errors: Floats) -> HeadProfile:
+    """Learn what a head usually says from error maps of held-out normal images.
 
-    With few images, places are told apart less: the statistics of the whole image count as much as
-    `PRIOR_IMAGES` of them.
+    The statistics of each place are blended with those of the whole image, which count as much as `PRIOR_IMAGES` images
+    do. With few images places are therefore told apart less.
 
     Args:
-        view: Which one it is.
+        head: Whose error maps they are.
         errors: Shape `(n, h, w)`, float32.
+
+    Returns:
+        A profile with the fusion weight 1.
     """
     prior = PRIOR_IMAGES / (PRIOR_IMAGES + len(errors))
-    variance = (1 - prior) * ndimage.gaussian_filter(errors.var(axis=0), SPREAD_BLUR_CELLS) + prior * errors.var()
     # the mean stays sharp: the usual error of an edge must not leak to the places beside it
     mean = (1 - prior) * errors.mean(axis=0) + prior * errors.mean()
+    variance = (1 - prior) * ndimage.gaussian_filter(errors.var(axis=0), SPREAD_BLUR_CELLS) + prior * errors.var()
     spread = np.sqrt(variance) + MIN_SPREAD_SHARE * errors.std() + 1e-6
-    fresh = ViewProfile(mean.astype(np.float32), spread.astype(np.float32), 0.0, 1.0, 1.0)
-    excess = _excess(view, errors, fresh)
-    ground, ceiling = float(np.median(excess)), float(np.median(excess.reshape(len(excess), -1).max(axis=1)))
-    return ViewProfile(fresh.mean, fresh.spread, ground, max(ceiling, ground + 1e-3), 1.0)
+    profile = HeadProfile(
+        mean.astype(np.float32), spread.astype(np.float32), zero_level=0.0, one_level=1.0, fusion_weight=1.0
+    )
+    excess = _excess(head, errors, profile)
+    zero_level, one_level = float(np.median(excess)), float(np.median(_worst_places(excess)))
+    return replace(profile, zero_level=zero_level, one_level=max(one_level, zero_level + MIN_LEVEL_RANGE))
 
 
-def view_maps(view: View, errors: Floats, profile: ViewProfile, *, size_px: tuple[int, int]) -> Floats:
-    """Bring a view to the common unit: 0 is usual, 1 is the worst place of a usual normal image.
+def to_common_unit(head: Head, errors: Floats, profile: HeadProfile, *, size_px: tuple[int, int]) -> Floats:
+    """Bring the error maps of a head to the common unit: 0 is usual, 1 is the worst place of a usual normal image.
 
     Args:
-        view: Which one it is.
+        head: Whose error maps they are.
         errors: Shape `(n, h, w)`, float32.
-        profile: Of normal images, of the same `(h, w)`.
+        profile: What is usual for the head, of the same `(h, w)`.
         size_px: Rows and columns of the anomaly map.
 
     Returns:
         Shape `(n, *size_px)`, float32, ≥ 0.
     """
-    level = (_excess(view, errors, profile) - profile.ground) / (profile.ceiling - profile.ground)
+    level = (_excess(head, errors, profile) - profile.zero_level) / (profile.one_level - profile.zero_level)
     return resized(np.maximum(level, 0), size_px)
 
 
-def fuse(maps: Mapping[View, Floats], weights: Mapping[View, float]) -> Floats:
-    """Make one anomaly map of several views: their geometric mean, by weight.
+def fuse(maps: Mapping[Head, Floats], weights: Mapping[Head, float]) -> Floats:
+    """Fuse the maps of several heads to one anomaly map per image.
 
-    In the mean of logarithms no view drowns the others, however far it leaps. The worst place of the
-    map is then set to the same mean of the views' own worst places: two views that see one defect a
-    little apart count as much as two that see it at one place.
+    A place of the anomaly map is the weighted geometric mean of that place in all maps: a mean of logarithms, in which
+    no head drowns the others, however far it leaps.
+
+    The whole map is then scaled, so that its worst place is the same mean of the worst places of the maps, wherever
+    each of them lies. Two heads that see one defect a little apart then count as much as two that see it at one place.
 
     Args:
         maps: In the common unit, each of shape `(n, h, w)`, ≥ 0.
-        weights: ≥ 0, not all 0.
+        weights: ≥ 0, not all 0; those of heads without a map are left out.
 
     Returns:
-        Shape `(n, h, w)`, float32, ≥ 0.
+        Shape `(n, h, w)`, float32, ≥ 0; not finite where one of the maps is not.
 
     Source:
-        Maps brought to one scale on held-out normal images before they are combined: Batzner et al.,
-        "EfficientAD", 2023, there by quantiles.
+        Maps brought to one scale on held-out normal images before they are combined: Batzner et al., "EfficientAD",
+        2023, there by quantiles.
     """
-    total = sum(weights[view] for view in maps)
-    logarithms = [np.log1p(errors) * np.float32(weights[view] / total) for view, errors in maps.items()]
+    total = sum(weights[head] for head in maps)
+    # log(1 + x), so that a place without any error is a zero and not minus infinity
+    logarithms = [np.log1p(one) * np.float32(weights[head] / total) for head, one in maps.items()]
     fused: Floats = np.expm1(np.sum(logarithms, axis=0))
-    worst = np.expm1(np.sum([_worst(logarithm) for logarithm in logarithms], axis=0))
-    scaled: Floats = fused * (worst / np.maximum(_worst(fused), np.float32(1e-9)))
+    wanted_peak = np.expm1(np.sum([_worst_places(logarithm) for logarithm in logarithms], axis=0))
+    scaled: Floats = fused * (wanted_peak / np.maximum(_worst_places(fused), np.float32(1e-9)))
     return scaled
 
 
-def scores(maps: Floats) -> NDArray[np.float64]:
-    """Take the worst place of each map.
+def scores_of(maps: Floats) -> NDArray[np.float64]:
+    """Take the worst place of each anomaly map as the score of its image.
 
     Args:
         maps: Shape `(n, h, w)`, float32.
 
     Returns:
-        Shape `(n,)`, float64, finite, ≥ 0.
-
-    Raises:
-        NonFiniteScoreError: If a map holds NaN or infinity; such an image is not normal, it is unknown.
+        Shape `(n,)`, float64, ≥ 0; NaN for an image whose map holds NaN or infinity. Such an image is not normal, it is
+        unknown.
     """
     worst: NDArray[np.float64] = maps.max(axis=(1, 2)).astype(np.float64)
-    if not np.isfinite(worst).all():
+    return np.where(np.isfinite(worst), worst, np.nan)
+
+
+def check_finite(scores: NDArray[np.float64]) -> None:
+    """Make sure that every image has a score.
+
+    Raises:
+        NonFiniteScoreError: If a score is NaN or infinite.
+    """
+    num_broken = int((~np.isfinite(scores)).sum())
+    if num_broken:
         raise NonFiniteScoreError(
-            f"{int((~np.isfinite(worst)).sum())} of {len(worst)} scores are not finite. "
+            f"{num_broken} of {len(scores)} scores are not finite, expected a number for each image. "
             "The weights of this model are broken: roll back, or train again."
         )
-    return worst
 
 
-def regions(anomaly_map: Floats, *, threshold: float, delivered_px: tuple[int, int]) -> tuple[Region, ...]:
-    """Find the connected places that a flagged image is flagged for.
-
-    Each holds a place above the threshold and reaches out to where the map falls below half of it, or below
-    a quarter of the region's own peak.
-
-    Args:
-        anomaly_map: Shape `(h, w)`, float32.
-        threshold: Of the score; an image without a place above it has no regions.
-        delivered_px: Height and width of the image as delivered, to which boxes are scaled.
-
-    Returns:
-        Worst first.
-    """
-    if anomaly_map.max() <= threshold:
-        return ()
-    labels, _ = ndimage.label(anomaly_map > REGION_SHARE * threshold, structure=np.ones((3, 3)))
-    down, across = delivered_px[0] / anomaly_map.shape[0], delivered_px[1] / anomaly_map.shape[1]
-    found = []
-    for index, box in enumerate(ndimage.find_objects(labels), start=1):
-        whole = labels[box] == index
-        peak = float(anomaly_map[box][whole].max())
-        if peak <= threshold:
-            continue
-        inside = whole & (anomaly_map[box] >= PEAK_SHARE * peak)
-        rows, columns = _span(box[0], inside.any(axis=1)), _span(box[1], inside.any(axis=0))
-        top, left = round(rows.start * down), round(columns.start * across)
-        found.append(
-            Region(
-                x_px=left,
-                y_px=top,
-                width_px=round(columns.stop * across) - left,
-                height_px=round(rows.stop * down) - top,
-                area_px=round(int(inside.sum()) * down * across),
-                peak=peak,
-            )
-        )
-    return tuple(sorted(found, key=lambda region: -region.peak))
-
-
-def _span(outer: slice, inside: NDArray[np.bool_]) -> slice:
-    """Narrow a slice to where something is."""
-    there = np.flatnonzero(inside)
-    return slice(outer.start + int(there[0]), outer.start + int(there[-1]) + 1)
-
-
-def _worst(maps: Floats) -> Floats:
-    worst: Floats = maps.max(axis=(1, 2), keepdims=True)
-    return worst
-
-
-def _excess(view: View, errors: Floats, profile: ViewProfile) -> Floats:
-    blur = BLUR_CELLS[view]
+def _excess(head: Head, errors: Floats, profile: HeadProfile) -> Floats:
+    """How far each place lies above what is usual there, in spreads, blurred within its own image."""
+    blur = BLUR_CELLS[head]
     excess: Floats = ndimage.gaussian_filter((errors - profile.mean) / profile.spread, (0, blur, blur))
     return excess
+
+
+def _worst_places(maps: Floats) -> Floats:
+    """The highest value of each map, shape `(n, 1, 1)`."""
+    worst: Floats = maps.max(axis=(1, 2), keepdims=True)
+    return worst

@@ -1,20 +1,19 @@
-"""A trained model ready to score: every view of the error, fused into one map and one score."""
+"""A trained model that is ready to score: the error maps of all heads, fused to one anomaly map and one score."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from cae_pipeline.concurrency.parallel import in_order
-from cae_pipeline.detector import fusion as scoring
-from cae_pipeline.detector.error_maps import NetworkOutputs, view_errors
-from cae_pipeline.detector.fusion import ViewProfile
+from cae_pipeline.detector.error_maps import NetworkOutputs, error_maps
+from cae_pipeline.detector.fusion import HeadProfile, check_finite, fuse, scores_of, to_common_unit
 from cae_pipeline.detector.tiling import cut, join
 from cae_pipeline.domain.images import Floats, Pixels
-from cae_pipeline.domain.line import AutoencoderSettings, View
+from cae_pipeline.domain.line import AutoencoderSettings, Head
 from cae_pipeline.statistics.conformal import Scores
 
 MINIBATCH_SIZE = 16
@@ -29,18 +28,34 @@ class ScoredImages:
     """What a model says of some images, in their order.
 
     Attributes:
-        shown: What was judged: even gain, size of the map; shape `(n, h, w, c)`, float32 in [0, 1].
-        reconstructions: The same shape and range.
+        inputs: What the autoencoder was given: even gain, size of the map; shape `(n, h, w, c)`, float32 in [0, 1].
+        reconstructions: What it gave back; the same shape and range.
         maps: Anomaly maps, shape `(n, h, w)`, float32, ≥ 0.
-        scores: Shape `(n,)`, float64, finite, ≥ 0.
-        codes: Narrow middle of the autoencoder, the mean over tiles, shape `(n, code_size)`, float32.
+        scores: Shape `(n,)`, float64, ≥ 0; NaN for an image whose map is not finite.
+        latents: Latent of the autoencoder, the mean over the tiles of an image, shape `(n, latent_size)`, float32.
     """
 
-    shown: Floats
+    inputs: Floats
     reconstructions: Floats
     maps: Floats
     scores: Scores
-    codes: Floats
+    latents: Floats
+
+
+class _JudgedTiles(NamedTuple):
+    """What a model says of some tiles, in their order.
+
+    Attributes:
+        inputs: Shape `(n, h, w, c)`, float32 in [0, 1].
+        reconstructions: The same shape and range.
+        maps: Anomaly maps with one channel, shape `(n, h, w, 1)`, float32, ≥ 0.
+        latents: Shape `(n, latent_size)`, float32.
+    """
+
+    inputs: Floats
+    reconstructions: Floats
+    maps: Floats
+    latents: Floats
 
 
 @dataclass(frozen=True)
@@ -48,66 +63,94 @@ class Scorer:
     """Networks, what is usual for them, and what they say of held-out normal images.
 
     Attributes:
-        normal_scores: What p-values rest on, shape `(n,)`.
-        normal_codes: What drift is held against, shape `(n, code_size)`.
-        movements: How the mean code moves when the camera does, shape `(k, code_size)`.
+        forward: Runs the networks.
+        profiles: What is usual for each head.
+        normal_scores: Scores of held-out normal images, which p-values rest on, shape `(n,)`.
+        normal_latents: Latents of normal images, which drift is held against, shape `(m, latent_size)`.
+        nuisance_directions: How the mean latent moves when the camera or the light does, shape `(k, latent_size)`.
     """
 
     settings: AutoencoderSettings
     forward: Forward
-    profiles: Mapping[View, ViewProfile]
+    profiles: Mapping[Head, HeadProfile]
     normal_scores: Scores
-    normal_codes: Floats
-    movements: Floats
+    normal_latents: Floats
+    nuisance_directions: Floats
 
     @classmethod
-    def fresh(cls, settings: AutoencoderSettings, forward: Forward, profiles: Mapping[View, ViewProfile]) -> Scorer:
-        """Judge with networks of which nobody knows yet what they say of normal images."""
-        no_codes = np.zeros((0, settings.code_size), np.float32)
-        return cls(settings, forward, profiles, np.zeros(0), no_codes, no_codes)
+    def fresh(cls, settings: AutoencoderSettings, forward: Forward, profiles: Mapping[Head, HeadProfile]) -> Scorer:
+        """Make a scorer of which nobody knows yet what it says of normal images."""
+        no_latents = np.zeros((0, settings.latent_size), np.float32)
+        return cls(
+            settings,
+            forward,
+            profiles,
+            normal_scores=np.zeros(0),
+            normal_latents=no_latents,
+            nuisance_directions=no_latents,
+        )
 
     @property
     def images_per_minibatch(self) -> int:
         """How many images `score_few` is best given."""
-        down, across = self.settings.tiles or (1, 1)
-        return max(1, MINIBATCH_SIZE // (down * across))
+        return max(1, MINIBATCH_SIZE // self._tiles_per_image)
 
     def score(self, images: Pixels) -> ScoredImages:
-        """Rebuild images and judge the errors, on all cores.
+        """Score images on all cores, every one of which must get a score.
 
         Args:
             images: Shape `(n, *settings.read_px, c)`, uint8; n may be 0.
 
         Raises:
-            NonFiniteScoreError: If the model's weights are broken.
+            NonFiniteScoreError: If a score is not finite, since the weights of the model are broken.
         """
         step = self.images_per_minibatch
-        parts = [images[start : start + step] for start in range(0, max(len(images), 1), step)]
-        judged = list(in_order(self.score_few, parts))
-        return ScoredImages(
-            *(np.concatenate([getattr(part, name) for part in judged]) for name in ScoredImages.__dataclass_fields__)
+        minibatches = [images[start : start + step] for start in range(0, max(len(images), 1), step)]
+        scored = list(in_order(self.score_few, minibatches))
+        whole = ScoredImages(
+            *(np.concatenate([getattr(part, name) for part in scored]) for name in ScoredImages.__dataclass_fields__)
         )
+        check_finite(whole.scores)
+        return whole
 
     def score_few(self, images: Pixels) -> ScoredImages:
-        """Judge images on the core that asks; otherwise as `score`."""
-        tiles = cut(images, self.settings)
-        parts = [self._judge(tiles[start : start + MINIBATCH_SIZE]) for start in range(0, len(tiles), MINIBATCH_SIZE)]
-        if not parts:
-            parts = [self._judge(np.zeros((0, *self.settings.tile_px, self.settings.channels), np.uint8))]
-        *pictures, codes = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        shown, rebuilt, maps = (join(tiled, self.settings) for tiled in pictures)
-        codes = codes.reshape(len(images), -1, codes.shape[1]).mean(axis=1) if len(images) else codes
-        return ScoredImages(shown, rebuilt, maps[..., 0], scoring.scores(maps[..., 0]), codes)
+        """Score images on the core that asks.
 
-    def _judge(self, tiles: Pixels) -> tuple[Floats, Floats, Floats, Floats]:
+        An image whose anomaly map is not finite gets the score NaN, and its neighbours the scores they get without it.
+
+        Args:
+            images: Shape `(n, *settings.read_px, c)`, uint8; n may be 0.
+        """
+        tiles = cut(images, self.settings)
+        # without any image, one minibatch of no tiles still tells the shapes of the results
+        starts = range(0, max(len(tiles), 1), MINIBATCH_SIZE)
+        minibatches = [self._judge_tiles(tiles[start : start + MINIBATCH_SIZE]) for start in starts]
+        judged = _JudgedTiles(*(np.concatenate(arrays) for arrays in zip(*minibatches, strict=True)))
+        maps = join(judged.maps, self.settings)[..., 0]
+        latent_size = judged.latents.shape[1]
+        return ScoredImages(
+            inputs=join(judged.inputs, self.settings),
+            reconstructions=join(judged.reconstructions, self.settings),
+            maps=maps,
+            scores=scores_of(maps),
+            latents=judged.latents.reshape(-1, self._tiles_per_image, latent_size).mean(axis=1),
+        )
+
+    @property
+    def _tiles_per_image(self) -> int:
+        down, across = self.settings.tiles or (1, 1)
+        return down * across
+
+    def _judge_tiles(self, tiles: Pixels) -> _JudgedTiles:
+        """Run the networks on at most `MINIBATCH_SIZE` tiles and fuse what the heads say of them."""
         outputs = run_padded(self.forward, tiles)
-        size = (self.settings.height_px, self.settings.width_px)
+        size_px = (self.settings.height_px, self.settings.width_px)
         maps = {
-            view: scoring.view_maps(view, errors, self.profiles[view], size_px=size)
-            for view, errors in view_errors(outputs, self.settings.views).items()
+            head: to_common_unit(head, errors, self.profiles[head], size_px=size_px)
+            for head, errors in error_maps(outputs, self.settings.heads).items()
         }
-        fused = scoring.fuse(maps, {view: profile.weight for view, profile in self.profiles.items()})
-        return outputs.shown, outputs.reconstructions, fused[..., None], outputs.code
+        fused = fuse(maps, {head: profile.fusion_weight for head, profile in self.profiles.items()})
+        return _JudgedTiles(outputs.inputs, outputs.reconstructions, fused[..., None], outputs.latent)
 
 
 def run_padded(forward: Forward, tiles: Pixels) -> NetworkOutputs:

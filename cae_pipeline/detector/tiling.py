@@ -1,7 +1,7 @@
-"""One image → overlapping tiles, and their maps → one map.
+"""One image → overlapping tiles, and the maps of the tiles → one map.
 
-A defect of a few pixels vanishes when a large image is shrunk to what the network sees. Tiles are
-looked at one by one; they overlap, so that a defect on a seam is whole in one of them.
+A defect of a few pixels vanishes when a large image is shrunk to what the network sees. Large images are therefore cut
+into tiles that are judged one by one. They overlap, so that a defect on a seam is whole in one of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cae_pipeline.domain.line import TILE_OVERLAP, AutoencoderSettings
 from cae_pipeline.errors import ConfigurationError
 
 CELL_PX = 16
-"""Side of the cells that local features are pooled over, in pixels of a tile."""
+"""Side of the cells that have local features, in pixels of a tile."""
 VISIBLE_PX = 4
 """Pixels a defect must still measure, in the image as it is read, to be seen."""
 MAX_TILES = 8
@@ -24,7 +24,7 @@ MAX_TILES = 8
 
 
 def with_tiles(model: AutoencoderSettings, *, delivered_px: tuple[int, int]) -> AutoencoderSettings:
-    """Settle how many tiles images are cut into, where nobody has said it.
+    """Work out how many tiles images are cut into, where the knob does not say it.
 
     Args:
         model: The knobs; `tiles` given is kept.
@@ -43,25 +43,30 @@ def with_tiles(model: AutoencoderSettings, *, delivered_px: tuple[int, int]) -> 
         return model
     if model.smallest_defect_px is None:
         return replace(model, tiles=(1, 1))
-    shrunk = [side * VISIBLE_PX / model.smallest_defect_px for side in delivered_px]
+    needed = [side * VISIBLE_PX / model.smallest_defect_px for side in delivered_px]
     down, across = (
-        min(MAX_TILES, max(1, math.ceil(wanted / tile))) for wanted, tile in zip(shrunk, model.tile_px, strict=True)
+        min(MAX_TILES, max(1, math.ceil(needed_px / tile_px)))
+        for needed_px, tile_px in zip(needed, model.tile_px, strict=True)
     )
     return replace(model, tiles=(down, across))
 
 
 def check_cells(model: AutoencoderSettings) -> None:
-    """Make sure that a tile is made of whole cells.
+    """Make sure that a tile consists of whole cells.
 
     Raises:
-        ConfigurationError: If it is not; says which details would fit.
+        ConfigurationError: If it is not; says which values of `feature_resolution` would fit.
     """
     if any(side % CELL_PX for side in model.tile_px):
-        fitting = [detail for detail in range(1, 17) if model.height_px * detail % CELL_PX == 0]
-        fitting = [detail for detail in fitting if model.width_px * detail % CELL_PX == 0]
+        fitting = [
+            resolution
+            for resolution in range(1, 17)
+            if not (model.height_px * resolution % CELL_PX or model.width_px * resolution % CELL_PX)
+        ]
         raise ConfigurationError(
-            f"detail {model.detail} times {model.height_px} × {model.width_px} px is {model.tile_px[0]} × "
-            f"{model.tile_px[1]} px, expected multiples of {CELL_PX}. Details that fit: {fitting or 'none'}."
+            f"feature_resolution {model.feature_resolution} times {model.height_px} × {model.width_px} px is "
+            f"{model.tile_px[0]} × {model.tile_px[1]} px, expected multiples of {CELL_PX}. "
+            f"Values that fit: {fitting or 'none'}."
         )
 
 
@@ -85,7 +90,7 @@ def cut(images: Pixels, model: AutoencoderSettings) -> Pixels:
 
 
 def join(maps: Floats, model: AutoencoderSettings) -> Floats:
-    """Put the maps of tiles together; where tiles overlap the larger value counts.
+    """Put the maps of tiles together. Where tiles overlap, the larger value counts.
 
     Args:
         maps: Shape `(n * tiles, height_px, width_px, c)`, float32.

@@ -15,12 +15,12 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 Count: TypeAlias = Annotated[int, Ge(1)]
 Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 Padding: TypeAlias = Literal["same", "valid"]
-Effort: TypeAlias = Literal["quick", "normal", "thorough"]
-View: TypeAlias = Literal["intensity", "structure", "texture", "defect"]
+PresetName: TypeAlias = Literal["quick", "normal", "thorough"]
+Head: TypeAlias = Literal["intensity", "structure", "texture", "defect"]
 Diagnosis: TypeAlias = Literal["none", "camera", "product", "defects", "threshold"]
-Turn: TypeAlias = Literal["flip_horizontal", "flip_vertical", "rotate_180"]
+Augmentation: TypeAlias = Literal["flip_horizontal", "flip_vertical", "rotate_180"]
 
-VIEWS: tuple[View, ...] = ("intensity", "structure", "texture", "defect")
+HEADS: tuple[Head, ...] = ("intensity", "structure", "texture", "defect")
 TILE_OVERLAP = 8
 """Neighbouring tiles share one part in this many of their side."""
 
@@ -29,26 +29,26 @@ _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
 @dataclass(frozen=True)
-class EffortPlan:
-    """What an effort buys.
+class Preset:
+    """How much a training may cost.
 
     Attributes:
-        damaged_images: Images with synthetic defects that a training learns from.
+        synthetic_images: Images with synthetic defects that a training learns from.
         epochs: Of the autoencoder, at most.
         discriminators: Networks whose mean tells defects from normal residuals.
         discriminator_epochs: Of each, at most.
     """
 
-    damaged_images: int
+    synthetic_images: int
     epochs: int
     discriminators: int
     discriminator_epochs: int
 
 
-EFFORTS: dict[Effort, EffortPlan] = {
-    "quick": EffortPlan(damaged_images=600, epochs=20, discriminators=1, discriminator_epochs=5),
-    "normal": EffortPlan(damaged_images=3_000, epochs=40, discriminators=2, discriminator_epochs=8),
-    "thorough": EffortPlan(damaged_images=6_000, epochs=80, discriminators=4, discriminator_epochs=12),
+PRESETS: dict[PresetName, Preset] = {
+    "quick": Preset(synthetic_images=600, epochs=20, discriminators=1, discriminator_epochs=5),
+    "normal": Preset(synthetic_images=3_000, epochs=40, discriminators=2, discriminator_epochs=8),
+    "thorough": Preset(synthetic_images=6_000, epochs=80, discriminators=4, discriminator_epochs=12),
 }
 
 
@@ -73,27 +73,28 @@ class AutoencoderSettings:
     padding: Padding | tuple[Padding, ...] = "same"
     """"same" pads with zeros to ceil(size / strides); "valid" pads nothing."""
     activation: Literal["relu", "elu", "gelu", "leaky_relu", "selu", "silu", "tanh"] = "leaky_relu"
-    """Activation of every layer but the code (linear) and the last (sigmoid)."""
+    """Activation of every layer but the latent one (linear) and the last (sigmoid)."""
     kernel_regularizer: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Strength of the L2 penalty on every kernel; 0 is none."""
-    code_size: Count = 64
-    """Numbers in the narrow middle."""
-    detail: Annotated[int, Ge(1), Le(16)] = 4
-    """How many times finer than the network's image the texture is looked at."""
+    latent_size: Count = 64
+    """Numbers in the latent, the narrow middle of the network."""
+    feature_resolution: Annotated[int, Ge(1), Le(16)] = 4
+    """How many times finer than the image of the network the grid of local features is. Images are read at
+    so many times `height_px` and `width_px`."""
     tiles: tuple[Count, Count] | None = None
     """Rows and columns of overlapping tiles, each judged on its own; unset: as many as
     `smallest_defect_px` needs."""
     smallest_defect_px: Count | None = None
     """Side of the smallest defect that matters, in pixels as delivered; unset: one tile."""
-    views: Annotated[tuple[View, ...], MinLen(1)] = VIEWS
-    """What the anomaly map is made of; see docs/quality.md."""
+    heads: Annotated[tuple[Head, ...], MinLen(1)] = HEADS
+    """Error maps that the anomaly map is fused from; see docs/quality.md."""
     backbone_weights: str = ""
     """Local weights file of Keras' MobileNetV2 without top; its features then replace the learnt filters."""
 
     @property
     def tile_px(self) -> tuple[int, int]:
         """Rows and columns of one tile as it is read."""
-        return self.height_px * self.detail, self.width_px * self.detail
+        return self.height_px * self.feature_resolution, self.width_px * self.feature_resolution
 
     @property
     def read_px(self) -> tuple[int, int]:
@@ -114,17 +115,17 @@ class TrainingSettings:
     normal_batches: Annotated[tuple[str, ...], MinLen(1)] = ("normal*",)
     """Batches (shell patterns of batch_id) whose accepted images somebody vouches for as normal.
     They train the model and are not inspected by night."""
-    effort: Effort = "normal"
-    """How much time a training may take: quick for trying, normal, thorough; see docs/quality.md."""
+    preset: PresetName = "normal"
+    """How much a training may cost: quick for trying, normal, thorough; see docs/quality.md."""
     epochs: Count | None = None
-    """Passes of the autoencoder over the damaged images at most; unset: as the effort says."""
+    """Passes of the autoencoder over the images with synthetic defects at most; unset: as the preset says."""
     minibatch_size: Count = 16
     """Images per gradient step."""
     learning_rate: Annotated[float, Gt(0), Lt(1)] = 2e-3
     """Adam's step size at the start; it falls along a cosine."""
     patience: Count = 8
-    """Epochs without a lower loss on held-out damaged images before training stops."""
-    turns: tuple[Turn, ...] | None = None
+    """Epochs without a lower loss on held-out images with synthetic defects before training stops."""
+    augmentations: tuple[Augmentation, ...] | None = None
     """Flips that are harmless on this line and multiply the training images; unset: those that the
     normal images themselves show."""
     seed: Annotated[int, Ge(0)] = 0
@@ -135,9 +136,9 @@ class TrainingSettings:
     """Share of the normal images that only the threshold and the p-values rest on."""
 
     @property
-    def plan(self) -> EffortPlan:
-        """What the effort buys, with `epochs` in place of its own where they are given."""
-        plan = EFFORTS[self.effort]
+    def plan(self) -> Preset:
+        """The numbers of the preset, with `epochs` in place of its own where they are given."""
+        plan = PRESETS[self.preset]
         return replace(plan, epochs=self.epochs) if self.epochs else plan
 
 

@@ -1,4 +1,4 @@
-"""Which images a person should look at first."""
+"""Query strategies: which images people should be asked about first."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from numpy.typing import NDArray
 from cae_pipeline.domain.images import Floats
 
 
-def newest_kinds(codes: Floats, known: Floats, *, count: int) -> list[int]:
-    """Choose images that are unlike all that were judged, and unlike each other.
+def choose_k_centers(latents: Floats, known: Floats, *, count: int) -> list[int]:
+    """Choose images that are unlike all that people have judged, and unlike each other.
 
     Args:
-        codes: Of the images to choose from, shape `(n, code_size)`, finite.
-        known: Of the images with a verdict, shape `(m, code_size)`; m may be 0.
+        latents: Of the images to choose from, shape `(n, latent_size)`, finite.
+        known: Of the images with a verdict, shape `(m, latent_size)`; m may be 0.
         count: How many to choose at most.
 
     Returns:
-        Positions in `codes`, most unlike first.
+        Positions in `latents`, most unlike first.
 
     Example:
-        >>> codes = np.array([[0.0], [0.1], [9.0], [5.0]], np.float32)
-        >>> newest_kinds(codes, np.array([[0.0]], np.float32), count=2)
+        >>> latents = np.array([[0.0], [0.1], [9.0], [5.0]], np.float32)
+        >>> choose_k_centers(latents, np.array([[0.0]], np.float32), count=2)
         [2, 3]
 
     Source:
-        Farthest-first traversal: Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985.
+        k-center by farthest-first traversal: Gonzalez, "Clustering to minimize the maximum intercluster distance",
+        1985.
     """
-    spread = np.concatenate([codes, known]).std(axis=0) + 1e-6
-    scaled, seen = codes / spread, known / spread
+    spread = np.concatenate([latents, known]).std(axis=0) + 1e-6
+    scaled, seen = latents / spread, known / spread
     if len(seen):
         distance = np.full(len(scaled), np.inf)
         for one in seen:
@@ -44,6 +45,6 @@ def newest_kinds(codes: Floats, known: Floats, *, count: int) -> list[int]:
     return chosen
 
 
-def _distance(codes: Floats, one: Floats) -> NDArray[np.float64]:
-    distance: NDArray[np.float64] = np.sqrt(((codes - one) ** 2).mean(axis=1, dtype=np.float64))
+def _distance(latents: Floats, one: Floats) -> NDArray[np.float64]:
+    distance: NDArray[np.float64] = np.sqrt(((latents - one) ** 2).mean(axis=1, dtype=np.float64))
     return distance

@@ -1,4 +1,4 @@
-"""What costs next to nothing: the floor that no model may fall below.
+"""The floor that no model may fall below: figures of methods that cost next to nothing.
 
 Source:
     Reconstruction of small grey pictures from their principal components: Turk, Pentland,
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from sklearn.decomposition import PCA
 
 from cae_pipeline.domain.images import Floats
 
@@ -36,6 +35,9 @@ def floor_scores(train: Floats, test: Floats) -> FloorScores:
         train: Normal images, grey, shape `(n, 64, 64)`, float32 in [0, 1].
         test: Others of that size.
     """
+    # imported where it is needed: scikit-learn brings pandas along, which nobody else here needs
+    from sklearn.decomposition import PCA
+
     components = PCA(min(NUM_COMPONENTS, len(train) - 1), random_state=0).fit(train.reshape(len(train), -1))
 
     def errors(images: Floats) -> Floats:
@@ -43,10 +45,10 @@ def floor_scores(train: Floats, test: Floats) -> FloorScores:
         difference: Floats = np.abs(rebuilt.reshape(images.shape) - images)
         return difference
 
-    usual, found = errors(train), errors(test)
-    excess = np.maximum((found - usual.mean(axis=0)) / (usual.std(axis=0) + 1e-3), 0)
+    usual, of_test = errors(train), errors(test)
+    excess = np.maximum((of_test - usual.mean(axis=0)) / (usual.std(axis=0) + 1e-3), 0)
     blurred = ndimage.gaussian_filter(excess, (0, BLUR_PX, BLUR_PX))
     return FloorScores(
-        (found**2).mean(axis=(1, 2), dtype=np.float64),
+        (of_test**2).mean(axis=(1, 2), dtype=np.float64),
         blurred.reshape(len(test), -1).max(axis=1).astype(np.float64),
     )

@@ -1,51 +1,44 @@
 """What has moved since the champion was trained: the camera, the product, the threshold, or only the defects?
 
-Four kinds of evidence are looked at, the bluntest explanation last:
+Four kinds of evidence are looked at. The first that speaks gives the diagnosis, the bluntest explanation last:
 
-1. The *code* – the autoencoder's narrow middle – knows the product and where it lies, and hardly sees light or
-   focus. Where its mean has moved, the direction tells whether the camera did: it is held against the directions
-   in which the same normal images move when they are shifted, turned, enlarged or lit on purpose. If none of them fits,
-   the product is another one.
+1. The *latent* – the narrow middle of the autoencoder – knows the product and where it lies, and hardly sees light or
+   focus. Where its mean has moved, the direction tells whether the camera did. It is held against the nuisance
+   directions: those in which the same normal images move when they are shifted, rotated, enlarged or lit on purpose. If
+   none of them fits, the product is another one.
 2. *Facts* that have moved as a whole – light, focus, noise, colour – are the camera's as well.
-3. *Scores* that have moved as a whole while neither did mean that the threshold is stale.
+3. *Scores* that have moved as a whole, while latent and facts did not, mean that the threshold is stale.
 4. More high scores than the threshold promises, and nothing else: there are more defects.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
 
 from cae_pipeline.domain.images import Floats
 from cae_pipeline.domain.line import Diagnosis
+from cae_pipeline.statistics.evidence import (
+    best_cosine,
+    chance_of_latent_shift,
+    find_exceedances,
+    measure_latent_shift,
+    scores_moved_everywhere,
+)
+from cae_pipeline.statistics.shifts import MIN_IMAGES, Shift, Values, compare, with_decision
 
-Values: TypeAlias = NDArray[np.float64]
-
-MIN_IMAGES = 20
-"""Fewer images than this say nothing about a distribution."""
-MIN_FACT_SHIFT = 0.3
-"""Kolmogorov-Smirnov distance from which a fact has moved as a whole: a fifth of the images cannot cause it."""
-MIN_CODE_SHIFT = 0.25
-"""Of the mean code, in standard deviations, root mean square over its numbers."""
-MIN_FIT = 0.87
-"""Cosine from which a movement of the code is one that a moved camera causes."""
-MIN_SCORE_SHIFT = 0.5
-"""How much of the lower (or upper) quarter of scores must be missing before all of them are taken to have moved."""
-MIXED = 0.1
+MIN_LATENT_SHIFT = 0.25
+"""Of the mean latent, in standard deviations, root mean square over its numbers."""
+MIN_COSINE = 0.87
+"""Cosine from which a shift of the latent is one that a moved camera causes."""
+MIXED_SHARE = 0.1
 """Shares of flagged and of quite usual images from which a night is a mixture of both."""
-GLARING, MANY_GLARING = 2.0, 0.05
-"""Times the threshold from which an image is not just a little higher, and the share of such images from which scores
-have not moved everywhere but there are many defects."""
-TAIL_ALARMS, OTHER_ALARMS = 0.006, 0.001
-"""Shares of quiet nights that may raise an alarm: high scores, which nothing else guards, and each of code, facts and
+TAIL_LEVEL, OTHER_LEVEL = 0.006, 0.001
+"""Shares of quiet nights that may raise an alarm: high scores, which nothing else guards, and each of latent, facts and
 all scores, which must also have moved far; together below 0.01."""
-NUM_RESAMPLES = 400
-NUM_BINS = 24
 
 
 @dataclass(frozen=True)
@@ -54,12 +47,12 @@ class Measures:
 
     Attributes:
         facts: Name → values of the accepted images, NaN where not measured.
-        codes: Shape `(n, code_size)`, float32.
+        latents: Shape `(n, latent_size)`, float32.
         scores: Shape `(m,)`.
     """
 
     facts: Mapping[str, Values]
-    codes: Floats
+    latents: Floats
     scores: Values
 
 
@@ -69,36 +62,13 @@ class Reference:
 
     Attributes:
         normal: Of the images the champion was trained on; scores only of those held out.
-        movements: How the mean code moves when the camera does, shape `(k, code_size)`.
+        nuisance_directions: How the mean latent moves when camera or light do, shape `(k, latent_size)`.
         threshold: Of the champion.
     """
 
     normal: Measures
-    movements: Floats
+    nuisance_directions: Floats
     threshold: float
-
-
-@dataclass(frozen=True)
-class Shift:
-    """How far one measure has moved.
-
-    Attributes:
-        distance: Largest difference of the two cumulative distributions, in [0, 1].
-        p_value: Chance of such a distance with nothing moved.
-        then: Shares of the normal images in each of 24 bins.
-        now: Shares of tonight's.
-        low: Lower edge of the bins.
-        high: Upper edge.
-    """
-
-    measure: str
-    distance: float
-    p_value: float
-    has_moved: bool
-    then: tuple[float, ...] = ()
-    now: tuple[float, ...] = ()
-    low: float = 0.0
-    high: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -116,143 +86,91 @@ class DriftReport:
         return tuple(shift.measure for shift in self.shifts if shift.has_moved)
 
 
+_Finding: TypeAlias = tuple[Diagnosis, str] | None
+"""A diagnosis with its reason; None where the evidence says nothing."""
+
+
 def diagnose(reference: Reference, tonight: Measures) -> DriftReport:
-    """Say what has moved.
+    """Say what has moved in a night.
+
+    Args:
+        reference: What is usual for the champion.
+        tonight: What was measured of the night's images.
 
     Returns:
-        The diagnosis `none` without shifts where either side has fewer than 20 values.
-
-    Source:
-        Two-sample Kolmogorov-Smirnov test, the rate shared out over the measures (Bonferroni); the mean code by
-        resampling; exceedances of an order statistic follow a beta-binomial distribution (Wilks, "Statistical
-        prediction with special reference to the problem of tolerance limits", 1942).
+        The diagnosis with its reasons; `none` without shifts where either side has fewer than 20 values.
     """
-    normal = reference.normal
-    shifts = [shift for name in tonight.facts if (shift := _shift(name, normal.facts.get(name), tonight.facts[name]))]
-    shifts = [_judged(shift, OTHER_ALARMS / max(len(shifts), 1)) for shift in shifts]
-    moved = tuple(shift.measure for shift in shifts if shift.has_moved)
-    score = _shift("score", normal.scores, tonight.scores)
-    if score:
-        shifts.append(_judged(score, OTHER_ALARMS))
-    count = max(len(tonight.scores), *(len(values) for values in tonight.facts.values()), 0)
+    fact_shifts = _compare_facts(reference.normal.facts, tonight.facts)
+    score_shift = compare("score", reference.normal.scores, tonight.scores)
+    moved_facts = tuple(shift.measure for shift in fact_shifts if shift.has_moved)
+    shifts = (*fact_shifts, *([with_decision(score_shift, level=OTHER_LEVEL)] if score_shift else []))
+    num_images = max(len(tonight.scores), *(len(values) for values in tonight.facts.values()), 0)
+    nothing = "nothing has moved" if shifts else f"{num_images} images are too few to say, wanted {MIN_IMAGES}"
     diagnosis, reason = (
-        _of_code(reference, tonight)
-        or _of_facts(moved)
-        or _of_scores(reference, tonight)
-        or ("none", "nothing has moved" if shifts else f"{count} images are too few to say, wanted {MIN_IMAGES}")
+        _of_latents(reference, tonight) or _of_facts(moved_facts) or _of_scores(reference, tonight) or ("none", nothing)
     )
-    also = (f"moved as a whole: {', '.join(moved)}",) if moved and diagnosis != "none" else ()
-    return DriftReport(diagnosis, (reason, *also), tuple(shifts), count)
+    also = (f"moved as a whole: {', '.join(moved_facts)}",) if moved_facts and diagnosis != "none" else ()
+    return DriftReport(diagnosis, (reason, *also), shifts, num_images)
 
 
-_Finding: TypeAlias = tuple[Diagnosis, str] | None
+def _compare_facts(normal: Mapping[str, Values], tonight: Mapping[str, Values]) -> tuple[Shift, ...]:
+    """Compare each fact that was measured then and now; the level is shared out over them (Bonferroni)."""
+    shifts = [compare(name, normal[name], values) for name, values in tonight.items() if name in normal]
+    measured = [shift for shift in shifts if shift]
+    return tuple(with_decision(shift, level=OTHER_LEVEL / len(measured)) for shift in measured)
 
 
-def _of_code(reference: Reference, tonight: Measures) -> _Finding:
-    then, now = reference.normal.codes, tonight.codes
-    if min(len(then), len(now)) < MIN_IMAGES:
+def _of_latents(reference: Reference, tonight: Measures) -> _Finding:
+    """Tell a moved camera from another product by the mean latent.
+
+    The latent has moved where its excess is at least `MIN_LATENT_SHIFT` and chance explains at most `OTHER_LEVEL` of
+    such shifts. It is the camera where one of the nuisance directions fits. It is the product where none does, unless
+    part of the night is as usual: then it is defects, which are for the scores to tell.
+    """
+    normal = reference.normal.latents
+    if min(len(normal), len(tonight.latents)) < MIN_IMAGES:
         return None
-    spread = then.std(axis=0) + 1e-6
-    moved = (now.mean(axis=0) - then.mean(axis=0)) / spread
-    size = float(np.sqrt(np.mean(moved**2)))
-    # less what so many images move by chance
-    excess = float(np.sqrt(max(size**2 - 1 / len(now) - 1 / len(then), 0.0)))
-    if excess < MIN_CODE_SHIFT or _chance_of(size, then / spread, len(now)) > OTHER_ALARMS:
+    shift = measure_latent_shift(normal, tonight.latents)
+    if shift.excess < MIN_LATENT_SHIFT:
         return None
-    movements = reference.movements / spread
-    lengths = np.linalg.norm(movements, axis=1) * np.linalg.norm(moved)
-    fit = float((movements @ moved / np.maximum(lengths, 1e-12)).max()) if len(movements) else 0.0
-    told = f"the mean code moved by {excess:.2f} standard deviations"
-    if fit >= MIN_FIT:
-        return "camera", f"{told}, as it does when camera or light move (cosine {fit:.2f})"
+    if chance_of_latent_shift(shift, normal, num_images=len(tonight.latents)) > OTHER_LEVEL:
+        return None
+    cosine = best_cosine(shift, reference.nuisance_directions, normal)
+    told = f"the mean latent moved by {shift.excess:.2f} standard deviations"
+    if cosine >= MIN_COSINE:
+        return "camera", f"{told}, as it does when camera or light move (cosine {cosine:.2f})"
     if len(tonight.scores) and _is_mixed(reference, tonight):
         return None
-    return "product", f"{told}, and no movement of the camera explains it (best cosine {fit:.2f})"
+    return "product", f"{told}, and no movement of the camera explains it (best cosine {cosine:.2f})"
 
 
 def _is_mixed(reference: Reference, tonight: Measures) -> bool:
-    """Tell whether part of a night is as usual and part is flagged: another product would show in all images."""
+    """Tell whether a tenth of a night is as usual and a tenth is flagged: another product would show in all images.
+
+    As usual is a score within the lower three quarters of normal scores.
+    """
     as_usual = float((tonight.scores <= np.quantile(reference.normal.scores, 0.75)).mean())
     flagged = float((tonight.scores > reference.threshold).mean())
-    return min(as_usual, flagged) >= MIXED
+    return min(as_usual, flagged) >= MIXED_SHARE
 
 
-def _chance_of(size: float, codes: Floats, count: int) -> float:
-    """Share of nights drawn from normal images whose mean code moves as far; its numbers are not independent."""
-    random = np.random.default_rng(0)
-
-    def mean_of(number: int) -> Floats:
-        mean: Floats = codes[random.integers(len(codes), size=number)].mean(axis=0)
-        return mean
-
-    moved = [np.sqrt(np.mean((mean_of(count) - mean_of(len(codes))) ** 2)) for _ in range(NUM_RESAMPLES)]
-    return float(np.mean(np.array(moved) >= size))
-
-
-def _of_facts(moved: tuple[str, ...]) -> _Finding:
-    return ("camera", "facts of the images moved, their code did not") if moved else None
+def _of_facts(moved_facts: tuple[str, ...]) -> _Finding:
+    """Facts that have moved as a whole, while the latent has not, are the camera's."""
+    return ("camera", "facts of the images moved, their latent did not") if moved_facts else None
 
 
 def _of_scores(reference: Reference, tonight: Measures) -> _Finding:
-    then, now = np.sort(reference.normal.scores), tonight.scores
-    if min(len(then), len(now)) < MIN_IMAGES:
+    """Tell a stale threshold (all scores have moved) from more defects (only some are high)."""
+    normal, scores = reference.normal.scores, tonight.scores
+    if min(len(normal), len(scores)) < MIN_IMAGES:
         return None
-    for name, rank, below in (("rose", len(then) // 4, True), ("fell", len(then) - len(then) // 4, False)):
-        # rose: who is left in what was the lower quarter; fell: in what was the upper
-        left = int((now <= then[rank - 1]).sum() if below else (now > then[rank - 1]).sum())
-        usual = len(then) // 4 / (len(then) + 1)
-        chance = _at_most(left, len(now), len(then) // 4, len(then))
-        glaring = float((now > GLARING * reference.threshold).mean())
-        if left / len(now) <= (1 - MIN_SCORE_SHIFT) * usual and chance <= OTHER_ALARMS / 2 and glaring < MANY_GLARING:
-            return "threshold", f"scores {name} everywhere, while neither the facts nor the code moved"
-    return _of_tail(then, now, reference.threshold)
-
-
-def _of_tail(then: Values, now: Values, threshold: float) -> _Finding:
-    """More images above the threshold, or above the highest normal ones, than chance explains.
-
-    Of a night with many defects the first test may not be sure, since it rests on few normal images; one odd image
-    among the normal ones spoils the second, but not that of the second or third highest.
-    """
-    ranks = sorted({len(then), len(then) - 1, len(then) - 2, int((then <= threshold).sum())} - {0})
-    for rank in ranks:
-        limit = then[rank - 1]
-        above = int((now > limit).sum())
-        chance = _at_least(above, len(now), len(then) + 1 - rank, len(then))
-        if chance <= TAIL_ALARMS / len(ranks):
-            usual = (len(then) + 1 - rank) / (len(then) + 1)
-            return "defects", (
-                f"{above} of {len(now)} images score above {limit:.3g}, of normal ones {usual:.1%} do; "
-                "the others are as usual"
-            )
-    return None
-
-
-def _at_least(count: int, total: int, share: int, reference: int) -> float:
-    """Chance that so many of `total` new values exceed all but `share` - 1 of `reference` old ones."""
-    return float(stats.betabinom.sf(count - 1, total, share, reference + 1 - share))
-
-
-def _at_most(count: int, total: int, share: int, reference: int) -> float:
-    return float(stats.betabinom.cdf(count, total, share, reference + 1 - share))
-
-
-def _shift(name: str, then: Values | None, now: Values) -> Shift | None:
-    if then is None:
+    direction = scores_moved_everywhere(normal, scores, reference.threshold, level=OTHER_LEVEL)
+    if direction:
+        return "threshold", f"scores {direction} everywhere, while neither the facts nor the latent moved"
+    exceedances = find_exceedances(normal, scores, reference.threshold, level=TAIL_LEVEL)
+    if exceedances is None:
         return None
-    then, now = then[np.isfinite(then)], now[np.isfinite(now)]
-    if min(len(then), len(now)) < MIN_IMAGES:
-        return None
-    test = stats.ks_2samp(then, now)
-    low, high = (float(value) for value in np.quantile(np.concatenate([then, now]), [0.005, 0.995]))
-    high = max(high, low + 1e-9)
-    before, after = (
-        tuple((np.histogram(np.clip(values, low, high), NUM_BINS, (low, high))[0] / len(values)).tolist())
-        for values in (then, now)
+    return "defects", (
+        f"{exceedances.count} of {len(scores)} images score above {exceedances.limit:.3g}, of normal ones "
+        f"{exceedances.usual_share:.1%} do; the others are as usual"
     )
-    return Shift(name, float(test.statistic), float(test.pvalue), False, before, after, low, high)
-
-
-def _judged(shift: Shift, alarms: float) -> Shift:
-    has_moved = shift.p_value < alarms and shift.distance >= MIN_FACT_SHIFT
-    return replace(shift, has_moved=has_moved)

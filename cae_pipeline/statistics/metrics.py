@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, stats
-from sklearn import metrics
-
-from cae_pipeline.domain.images import Floats
-
-PRO_MAX_FALSE_POSITIVE_RATE = 0.3
-NUM_BINS = 2048
-"""Resolution of the pixel figures: maps are ranked into this many bins, so memory does not grow with the set."""
+from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -40,41 +32,76 @@ class ImageFigures:
     num_defective: int
 
 
-@dataclass(frozen=True)
-class PixelFigures:
-    """Figures over pixels, for images that have a mask.
-
-    Attributes:
-        pixel_auroc: Chance that a defective pixel is marked above a normal one.
-        pro: Mean overlap with each defective region, averaged over false-positive rates up to 0.3.
-    """
-
-    pixel_auroc: float
-    pro: float
-    num_masks: int
-
-
 def auroc(normal_scores: NDArray[np.float64], defective_scores: NDArray[np.float64]) -> float:
-    """Chance that a defective image scores above a normal one, ties counting half."""
-    labels = np.repeat([0, 1], [len(normal_scores), len(defective_scores)])
-    return float(metrics.roc_auc_score(labels, np.concatenate([normal_scores, defective_scores])))
+    """Chance that a defective image scores above a normal one, ties counting half.
+
+    Args:
+        normal_scores: Shape `(n,)`, finite, n > 0.
+        defective_scores: Shape `(m,)`, finite, m > 0.
+
+    Raises:
+        ValueError: If there is no normal or no defective score.
+
+    Example:
+        >>> auroc(np.array([1.0, 2.0]), np.array([2.0, 3.0]))
+        0.875
+
+    Source:
+        The rank sum of Mann and Whitney, "On a test of whether one of two random variables is stochastically larger
+        than the other", 1947.
+    """
+    num_normal, num_defective = len(normal_scores), len(defective_scores)
+    if not num_normal or not num_defective:
+        raise ValueError(f"received {num_normal} normal and {num_defective} defective scores, expected some of each")
+    ranks = stats.rankdata(np.concatenate([normal_scores, defective_scores]))
+    pairs_won = ranks[num_normal:].sum() - num_defective * (num_defective + 1) / 2
+    return float(pairs_won / (num_normal * num_defective))
+
+
+def average_precision(scores: NDArray[np.float64], defective: NDArray[np.bool_]) -> float:
+    """Mean precision over the recalls that are reached when the threshold falls from score to score.
+
+    Args:
+        scores: Shape `(n,)`, finite.
+        defective: What is true, shape `(n,)`; at least one is defective.
+
+    Example:
+        >>> average_precision(np.array([3.0, 2.0, 1.0]), np.array([True, False, True]))
+        0.8333333333333333
+    """
+    order = np.argsort(-scores, kind="stable")
+    ordered, num_found = scores[order], np.cumsum(defective[order])
+    # images of one score are flagged together: only the last of them is a place to stop
+    stops = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
+    precision, recall = num_found[stops] / (stops + 1), num_found[stops] / num_found[-1]
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def f1_score(flags: NDArray[np.bool_], defective: NDArray[np.bool_]) -> float:
+    """Harmonic mean of precision and recall of some flags; 0 where nothing is flagged or defective.
+
+    Example:
+        >>> f1_score(np.array([True, True, False]), np.array([True, False, False]))
+        0.6666666666666666
+    """
+    num_flagged_and_defective = int(flags.sum()) + int(defective.sum())
+    return 2 * int((flags & defective).sum()) / num_flagged_and_defective if num_flagged_and_defective else 0.0
 
 
 def image_figures(scores: NDArray[np.float64], flags: NDArray[np.bool_], defective: NDArray[np.bool_]) -> ImageFigures:
-    """Work out the figures of one test set.
+    """Work out the figures of one evaluation set.
 
     Args:
         scores: Shape `(n,)`.
         flags: What the pipeline said, shape `(n,)`.
         defective: What is true, shape `(n,)`; both kinds must be there.
-
     """
     false_alarms, num_normal = int(flags[~defective].sum()), int((~defective).sum())
     _, low, high = share_with_interval(false_alarms, num_normal) or (0.0, 0.0, 1.0)
     return ImageFigures(
         image_auroc=auroc(scores[~defective], scores[defective]),
-        average_precision=float(metrics.average_precision_score(defective, scores)),
-        f1=float(metrics.f1_score(defective, flags, zero_division=0.0)),
+        average_precision=average_precision(scores, defective),
+        f1=f1_score(flags, defective),
         false_alarm_rate=false_alarms / num_normal,
         false_alarm_low=low,
         false_alarm_high=high,
@@ -97,58 +124,3 @@ def share_with_interval(count: int, total: int) -> tuple[float, float, float] | 
         return None
     interval = stats.binomtest(count, total).proportion_ci(method="wilson")
     return count / total, float(interval.low), float(interval.high)
-
-
-def pixel_figures(maps: Sequence[Floats], masks: Sequence[NDArray[np.bool_]]) -> PixelFigures | None:
-    """Work out pixel AUROC and PRO.
-
-    Args:
-        maps: One anomaly map `(h, w)` per image, at the size of its mask; sizes may differ.
-        masks: True where defective; all False for a normal image.
-
-    Returns:
-        None if no mask marks a pixel.
-
-    Source:
-        PRO: Bergmann et al., "Uninformed Students", CVPR 2020, section 4.
-    """
-    edges = _rank_edges(maps)
-    negatives = np.zeros(NUM_BINS)
-    regions = []
-    for anomaly_map, mask in zip(maps, masks, strict=True):
-        binned = np.searchsorted(edges, anomaly_map.ravel()).reshape(anomaly_map.shape)
-        negatives += np.bincount(binned[~mask], minlength=NUM_BINS)
-        labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
-        regions += [np.bincount(binned[labels == index], minlength=NUM_BINS) for index in range(1, count + 1)]
-    if not regions:
-        return None
-    false_positive_rate = _share_above(negatives)
-    true_positive_rate = _share_above(np.sum(regions, axis=0))
-    overlap = np.mean([_share_above(region) for region in regions], axis=0)
-    return PixelFigures(
-        pixel_auroc=float(np.trapezoid(true_positive_rate, false_positive_rate)),
-        pro=_area_up_to(false_positive_rate, overlap, PRO_MAX_FALSE_POSITIVE_RATE),
-        num_masks=sum(bool(mask.any()) for mask in masks),
-    )
-
-
-def _rank_edges(maps: Sequence[Floats]) -> NDArray[np.float64]:
-    """Edges that share all pixels out evenly, from a regular sample of each map."""
-    sample = np.concatenate([anomaly_map.ravel()[:: max(1, anomaly_map.size // 4096)] for anomaly_map in maps])
-    # half the bins for the upper tenth: defects are rare, and their end of the curve decides
-    levels = np.concatenate([np.linspace(0, 0.9, NUM_BINS // 2), np.linspace(0.9, 1, NUM_BINS // 2)[1:]])
-    edges: NDArray[np.float64] = np.quantile(sample, levels)
-    return edges
-
-
-def _share_above(histogram: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.float64]:
-    """Share of the mass at or above each bin, from none to all."""
-    from_above: NDArray[np.float64] = np.cumsum(histogram[::-1]) / histogram.sum()
-    return np.concatenate([[0.0], from_above])
-
-
-def _area_up_to(x: NDArray[np.float64], y: NDArray[np.float64], limit: float) -> float:
-    inside = x < limit
-    x_cut = np.append(x[inside], limit)
-    y_cut = np.append(y[inside], np.interp(limit, x, y))
-    return float(np.trapezoid(y_cut, x_cut) / limit)

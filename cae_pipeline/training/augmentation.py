@@ -1,8 +1,8 @@
-"""Which flips leave a line's images as normal as they were.
+"""Which flips leave the images of a line as normal as they were.
 
-A part that always lies the same way must not be flipped in training: the model would learn that
-lying the other way is normal. The images say it themselves: if a flipped image is no further from
-its nearest neighbour among the others than it was before, the flip is harmless.
+A part that always lies the same way must not be flipped in training: the model would learn that lying the other way is
+normal. The images tell it themselves. If a flipped image is no further from its nearest neighbour among the others than
+it was before, the flip is harmless.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ from __future__ import annotations
 import numpy as np
 
 from cae_pipeline.domain.images import Floats
-from cae_pipeline.domain.line import Turn
+from cae_pipeline.domain.line import Augmentation
 
 HARMLESS = 1.05
-"""A flip may put an image this much further from the others."""
+"""A harmless flip puts an image at most so many times as far from the others as it was, in the median."""
 MAX_IMAGES = 400
 
-TURNS: dict[Turn, tuple[int, ...]] = {"flip_horizontal": (2,), "flip_vertical": (1,), "rotate_180": (1, 2)}
-"""The axes of `(n, h, w, c)` each turn reverses."""
+AUGMENTATIONS: dict[Augmentation, tuple[int, ...]] = {
+    "flip_horizontal": (2,),
+    "flip_vertical": (1,),
+    "rotate_180": (1, 2),
+}
+"""The axes of `(n, h, w, c)` that each augmentation reverses."""
 
 
-def harmless_turns(images: Floats) -> tuple[Turn, ...]:
+def harmless_augmentations(images: Floats) -> tuple[Augmentation, ...]:
     """Find the flips that the images themselves show to be harmless.
 
     Args:
@@ -29,18 +33,22 @@ def harmless_turns(images: Floats) -> tuple[Turn, ...]:
     Returns:
         Their names; none for fewer than 8 images.
     """
-    some = images[:MAX_IMAGES]
-    if len(some) < 8:
+    sample = images[:MAX_IMAGES]
+    if len(sample) < 8:
         return ()
-    still = _nearest(some, some)
+    as_delivered = _nearest(sample, sample)
     return tuple(
-        name for name, axes in TURNS.items() if np.median(_nearest(np.flip(some, axes), some) / still) <= HARMLESS
+        name
+        for name, axes in AUGMENTATIONS.items()
+        if np.median(_nearest(np.flip(sample, axes), sample) / as_delivered) <= HARMLESS
     )
 
 
-def draw_turns(count: int, turns: tuple[Turn, ...], random: np.random.Generator) -> list[tuple[int, ...]]:
-    """Draw for each of some images `(h, w, c)` the axes to reverse: those of one of the turns, or none."""
-    choices: list[tuple[int, ...]] = [(), *(tuple(axis - 1 for axis in TURNS[name]) for name in turns)]
+def draw_augmentations(
+    count: int, augmentations: tuple[Augmentation, ...], random: np.random.Generator
+) -> list[tuple[int, ...]]:
+    """Draw for each of `count` images `(h, w, c)` the axes to reverse: those of one of the augmentations, or none."""
+    choices: list[tuple[int, ...]] = [(), *(tuple(axis - 1 for axis in AUGMENTATIONS[name]) for name in augmentations)]
     return [choices[int(random.integers(len(choices)))] for _ in range(count)]
 
 

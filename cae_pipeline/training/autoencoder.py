@@ -1,8 +1,8 @@
 """The convolutional autoencoder, in Keras' words.
 
-Conv2D layers shrink the image, a Dense layer squeezes it into the code, Conv2DTranspose layers
-mirror the way back. What does not fit through the code – anything normal images never showed –
-is missing from the reconstruction.
+Conv2D layers shrink the image, a Dense layer squeezes it into the latent, and Conv2DTranspose layers mirror the way
+back. What does not fit through the latent, which is anything that normal images never showed, is missing from the
+reconstruction.
 
 Source:
     Masci et al., "Stacked Convolutional Auto-Encoders for Hierarchical Feature Extraction", ICANN 2011.
@@ -28,7 +28,7 @@ def build_autoencoder(settings: AutoencoderSettings, *, seed: int) -> keras.Mode
 
     Returns:
         A model from float32 `(n, h, w, c)` in [0, 1] to the same shape and range; its layer
-        `code` gives `(n, code_size)`.
+        `latent` gives `(n, latent_size)`.
 
     Raises:
         ConfigurationError: If the knobs do not fit together; see `encoder_sizes`.
@@ -39,10 +39,10 @@ def build_autoencoder(settings: AutoencoderSettings, *, seed: int) -> keras.Mode
     features = _encoder(image, settings, seeds)
     narrowest = features.shape[1:]
     flat = keras.layers.Flatten(name="flatten")(features)
-    code = keras.layers.Dense(settings.code_size, name="code", **_knobs(settings, seeds))(flat)
+    latent = keras.layers.Dense(settings.latent_size, name="latent", **_knobs(settings, seeds))(flat)
     unfolded = keras.layers.Dense(
         math.prod(narrowest), activation=settings.activation, name="unfold", **_knobs(settings, seeds)
-    )(code)
+    )(latent)
     restored = _decoder(keras.layers.Reshape(narrowest, name="reshape")(unfolded), settings, seeds)
     return keras.Model(image, restored, name="convolutional_autoencoder")
 

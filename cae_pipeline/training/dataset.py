@@ -1,8 +1,9 @@
-"""Normal tiles → what every part of a model sees of them, whole and with synthetic defects."""
+"""Normal tiles → what every part of a model sees of them, as they are and with synthetic defects."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,21 +24,58 @@ CHUNK_SIZE = 64
 class Tiles:
     """Tiles of some images, as every part of the model sees them.
 
-    Damaged ones, of which there may be many, are kept in half precision.
+    Tiles with synthetic defects, of which there may be many, are kept in half precision.
 
     Attributes:
-        origins: Position of the image each comes from, shape `(n,)`.
-        shown: For the autoencoder, shape `(n, height_px, width_px, c)`.
-        wanted: What `shown` was before it was damaged.
-        features: Shape `(n, cells, cells, f)`.
-        damaged_share: Of each cell, shape `(n, cells, cells)`.
+        origins: Position of the image that each tile comes from, shape `(n,)`.
+        inputs: What the autoencoder is given, shape `(n, height_px, width_px, c)`.
+        targets: What it should give back: the inputs before a synthetic defect was put into them.
+        features: Local features, shape `(n, cells, cells, f)`.
+        defective_share: Share of each cell that is defective, shape `(n, cells, cells)`, in [0, 1].
     """
 
     origins: NDArray[np.int_]
-    shown: AnyFloats
-    wanted: AnyFloats
+    inputs: AnyFloats
+    targets: AnyFloats
     features: AnyFloats
-    damaged_share: Floats
+    defective_share: Floats
+
+    def without_features(self) -> Tiles:
+        """The same tiles once their features are used up: those are most of a training's memory."""
+        return replace(self, features=np.empty((0, *self.features.shape[1:]), self.features.dtype))
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Everything that a training learns from and stops by.
+
+    Attributes:
+        clean: The tiles of the training and the validation set as they are.
+        is_training: Which of the clean tiles are of the training set, shape `(n,)`; training stops by the others.
+        is_usable: Which of the clean tiles are not of an outlier, shape `(n,)`.
+        training_defects: Copies of the usable tiles of the training set, with synthetic defects.
+        validation_defects: Copies of the tiles of the validation set, with synthetic defects.
+    """
+
+    clean: Tiles
+    is_training: NDArray[np.bool_]
+    is_usable: NDArray[np.bool_]
+    training_defects: Tiles
+    validation_defects: Tiles
+
+    @property
+    def is_learnt_from(self) -> NDArray[np.bool_]:
+        """Which of the clean tiles networks learn from, shape `(n,)`."""
+        return self.is_training & self.is_usable
+
+    def without_features(self) -> TrainingData:
+        """The same data once the features are used up."""
+        return replace(
+            self,
+            clean=self.clean.without_features(),
+            training_defects=self.training_defects.without_features(),
+            validation_defects=self.validation_defects.without_features(),
+        )
 
 
 @dataclass(frozen=True)
@@ -46,47 +84,59 @@ class TileMaker:
 
     Attributes:
         tiles: Normal ones, shape `(n, *tile_px, c)`.
-        origins: Position of the image each comes from, shape `(n,)`.
-        encoder: Compiled, from tiles of even gain to local features.
+        origins: Position of the image that each tile comes from, shape `(n,)`.
+        compiled_encoder: From tiles of even gain to local features, as `compiled` gives it.
     """
 
     tiles: Pixels
     origins: NDArray[np.int_]
     model: AutoencoderSettings
-    encoder: Any
+    compiled_encoder: Any
 
     def clean(self) -> Tiles:
         """Take every tile as it is."""
-        chunks = (self._described(self.tiles[start : start + CHUNK_SIZE]) for start in _starts(len(self.tiles)))
-        shown, features, _ = joined(chunks, len(self.tiles))
-        return Tiles(self.origins, shown, shown, features, np.zeros(features.shape[:3], np.float32))
+        chunks = (self._described(self.tiles[chosen]) for chosen in _chunks(np.arange(len(self.tiles))))
+        inputs, features, _ = joined(chunks, len(self.tiles))
+        return Tiles(self.origins, inputs, inputs, features, np.zeros(features.shape[:3], np.float32))
 
-    def damaged(self, positions: NDArray[np.int_], *, count: int, seed: int) -> Tiles:
-        """Damage tiles, each as often as the others, at least `count` in all."""
-        times = -(-max(count, len(positions)) // len(positions))
+    def with_defects(self, positions: NDArray[np.int_], *, count: int, seed: int) -> Tiles:
+        """Put synthetic defects into copies of tiles.
+
+        Args:
+            positions: Which tiles are copied, each as often as the others.
+            count: How many copies are made at least; every tile is copied at least once.
+            seed: Of the order and of the defects.
+        """
+        num_copies = max(count, len(positions))
+        num_rounds = -(-num_copies // len(positions))
         random = np.random.default_rng(seed)
-        order = np.concatenate([random.permutation(positions) for _ in range(times)])[: max(count, len(positions))]
-        starts = enumerate(_starts(len(order)))
-        # the numbers of the chunks are their seeds: whoever is first, the damage is the same
-        made = in_order(lambda one: self._damaged(order[one[1] : one[1] + CHUNK_SIZE], seed * 100_003 + one[0]), starts)
-        shown, wanted, features, share = joined(made, len(order))
-        return Tiles(self.origins[order], shown, wanted, features, share)
+        order = np.concatenate([random.permutation(positions) for _ in range(num_rounds)])[:num_copies]
+        # the number of a chunk is part of its seed: whichever thread is first, the defects are the same
+        made = in_order(
+            lambda numbered: self._with_defects(numbered[1], seed=seed * 100_003 + numbered[0]),
+            enumerate(_chunks(order)),
+        )
+        inputs, targets, features, share = joined(made, num_copies)
+        return Tiles(self.origins[order], inputs, targets, features, share)
 
-    def _damaged(self, positions: NDArray[np.int_], seed: int) -> tuple[AnyFloats, ...]:
+    def _with_defects(self, positions: NDArray[np.int_], *, seed: int) -> tuple[AnyFloats, ...]:
+        """Inputs, targets, features and defective share of copies of some tiles."""
         before = self.tiles[positions]
         after = with_defects(before, seed=seed)
-        shown, features, gain = self._described(after.images)
-        wanted = network_images(np.clip(to_floats(before) * gain, 0, 1), self.model)
-        share = _share(after.masks, features.shape[1:3])
-        return shown.astype(np.float16), wanted.astype(np.float16), features.astype(np.float16), share
+        inputs, features, gain = self._described(after.images)
+        # the gain is that of the image with the defect: only the defect may tell target from input
+        targets = network_images(np.clip(to_floats(before) * gain, 0, 1), self.model)
+        share = _share_per_cell(after.masks, features.shape[1:3])
+        return inputs.astype(np.float16), targets.astype(np.float16), features.astype(np.float16), share
 
     def _described(self, tiles: Pixels) -> tuple[Floats, ...]:
+        """Inputs of the autoencoder, features and gain of some tiles."""
         floats = to_floats(tiles)
         even = even_gain(floats)
-        return network_images(even, self.model), run_all(self.encoder, even), gain_of(floats)
+        return network_images(even, self.model), run_all(self.compiled_encoder, even), gain_of(floats)
 
 
-def _share(masks: NDArray[np.bool_], cells: tuple[int, ...]) -> Floats:
+def _share_per_cell(masks: NDArray[np.bool_], cells: tuple[int, ...]) -> Floats:
     count, height, width = masks.shape
     share: Floats = masks.reshape(count, cells[0], height // cells[0], cells[1], width // cells[1]).mean(
         axis=(2, 4), dtype=np.float32
@@ -94,5 +144,5 @@ def _share(masks: NDArray[np.bool_], cells: tuple[int, ...]) -> Floats:
     return share
 
 
-def _starts(count: int) -> range:
-    return range(0, count, CHUNK_SIZE)
+def _chunks(positions: NDArray[np.int_]) -> Iterator[NDArray[np.int_]]:
+    return (positions[start : start + CHUNK_SIZE] for start in range(0, len(positions), CHUNK_SIZE))

@@ -1,7 +1,7 @@
 """A small network that tells the residual of a defect from the residual of a normal place.
 
-It never sees the image, only what the linear autoencoder could not rebuild, in units of what is
-usual at that place: what it learns about synthetic defects holds for others too.
+It never sees the image, only what the PCA could not rebuild, in units of what is usual at that place. What it learns
+about synthetic defects therefore holds for real ones too.
 
 Source:
     A discriminator on what a reconstruction missed, trained on synthetic defects: Zavrtanik et al.,
@@ -19,58 +19,58 @@ import numpy as np
 import tensorflow as tf
 
 from cae_pipeline.domain.images import AnyFloats, Floats
-from cae_pipeline.domain.line import EffortPlan
+from cae_pipeline.domain.line import Preset
 from cae_pipeline.training.minibatches import joined, minibatches
 
 WIDTH = 64
 DEFECTIVE_SHARE, CLEAN_SHARE = 0.12, 0.01
-"""Damaged share of a cell from which it is a defect, below which it is normal; between, it teaches nothing."""
+"""Defective share of a cell from which it is a defect, and below which it is normal; in between it teaches nothing."""
 MINIBATCH_SIZE = 16
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 1e-3
 PATIENCE = 3
 LARGEST = 1_000.0
-"""Residuals beyond this many times the usual are as unusual as any; half precision holds them."""
+"""Residuals are clipped to so many times the usual, which half precision holds."""
 
 _Tensors: TypeAlias = tuple[tf.Tensor, ...]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Residuals with what is true of them.
+    """Residuals of tiles, and what is true of each cell.
 
     Attributes:
         inputs: As `discriminator_inputs` gives them, shape `(n, h, w, f + 1)`, float16; a tensor, since Keras makes
             one of an array for every training and does not let go of it.
-        damaged_share: Of each cell, in [0, 1], shape `(n, h, w)`.
+        defective_share: Of each cell, in [0, 1], shape `(n, h, w)`.
     """
 
     inputs: tf.Tensor
-    damaged_share: Floats
+    defective_share: Floats
 
     @classmethod
     def of(cls, parts: Sequence[tuple[AnyFloats, AnyFloats]], spread: Floats) -> Examples:
-        """Bring residuals into units of what is usual, image by image: they are the bulk of a training's memory.
+        """Bring residuals into units of what is usual, tile by tile: they are the bulk of a training's memory.
 
         Args:
-            parts: Residuals, shape `(n, h, w, f)`, and the damaged share of their cells.
-            spread: Shape `(h, w, f)`.
+            parts: Residuals, shape `(n, h, w, f)`, and the defective share of their cells, shape `(n, h, w)`.
+            spread: Usual size of each residual, shape `(h, w, f)`.
         """
         described = (
-            (keras.ops.convert_to_numpy(discriminator_inputs(one[None], spread)).astype(np.float16), damaged[None])
+            (keras.ops.convert_to_numpy(discriminator_inputs(one[None], spread)).astype(np.float16), defective[None])
             for residuals, share in parts
-            for one, damaged in zip(residuals, share, strict=True)
+            for one, defective in zip(residuals, share, strict=True)
         )
-        inputs, damaged_share = joined(described, sum(len(share) for _, share in parts))
-        return cls(tf.convert_to_tensor(inputs), damaged_share)
+        inputs, defective_share = joined(described, sum(len(share) for _, share in parts))
+        return cls(tf.convert_to_tensor(inputs), defective_share)
 
 
 def discriminator_inputs(residuals: Any, spread: Floats) -> Any:
-    """Residuals in units of what is usual, and how large they are together.
+    """Bring residuals into units of what is usual, and add how large they are together in each cell.
 
     Args:
         residuals: Array or tensor of shape `(n, h, w, f)`.
-        spread: Shape `(h, w, f)`.
+        spread: Usual size of each residual, shape `(h, w, f)`.
 
     Returns:
         A tensor of shape `(n, h, w, f + 1)`, float32.
@@ -81,7 +81,7 @@ def discriminator_inputs(residuals: Any, spread: Floats) -> Any:
 
 
 def build_discriminator(num_inputs: int, *, seed: int, number: int = 0) -> keras.Model:
-    """Build the untrained network: from `(n, h, w, num_inputs)` to logits `(n, h, w, 1)`.
+    """Build the untrained network, from `(n, h, w, num_inputs)` to logits `(n, h, w, 1)`.
 
     Args:
         num_inputs: Residuals of a cell and their size.
@@ -103,28 +103,30 @@ def build_discriminator(num_inputs: int, *, seed: int, number: int = 0) -> keras
     )
 
 
-def fit_discriminators(train: Examples, held_out: Examples, plan: EffortPlan, *, seed: int) -> tuple[keras.Model, ...]:
+def fit_discriminators(
+    training_set: Examples, validation_set: Examples, plan: Preset, *, seed: int
+) -> tuple[keras.Model, ...]:
     """Train several from different weights, each until the loss on held-out synthetic defects stops falling.
 
     Args:
-        train: What they learn from.
-        held_out: What they stop by.
+        training_set: What they learn from.
+        validation_set: What they stop by.
         plan: How many, and for how many epochs at most.
         seed: Of the first; each has its own.
     """
-    taught, asked = _tensors(train), _tensors(held_out)
+    to_learn_from, to_stop_by = _tensors(training_set), _tensors(validation_set)
     return tuple(
-        _fit(taught, asked, epochs=plan.discriminator_epochs, seed=seed + number, number=number)
+        _fit(to_learn_from, to_stop_by, epochs=plan.discriminator_epochs, seed=seed + number, number=number)
         for number in range(plan.discriminators)
     )
 
 
-def _fit(taught: _Tensors, asked: _Tensors, *, epochs: int, seed: int, number: int) -> keras.Model:
+def _fit(training_set: _Tensors, validation_set: _Tensors, *, epochs: int, seed: int, number: int) -> keras.Model:
     keras.utils.set_random_seed(seed)
-    num_taught, _, _, num_inputs = taught[0].shape
+    num_tiles, _, _, num_inputs = training_set[0].shape
     network = build_discriminator(num_inputs, seed=seed, number=number)
-    size = min(MINIBATCH_SIZE, num_taught)
-    steps = epochs * (num_taught // size)
+    size = min(MINIBATCH_SIZE, num_tiles)
+    steps = epochs * (num_tiles // size)
     network.compile(
         optimizer=keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(LEARNING_RATE, max(steps, 1)), weight_decay=WEIGHT_DECAY
@@ -134,8 +136,8 @@ def _fit(taught: _Tensors, asked: _Tensors, *, epochs: int, seed: int, number: i
     )
     stopping = keras.callbacks.EarlyStopping("val_loss", patience=PATIENCE, restore_best_weights=True)
     network.fit(
-        minibatches(taught, size, seed=seed),
-        validation_data=minibatches(asked, min(size, len(asked[0])), seed=None),
+        minibatches(training_set, size, seed=seed),
+        validation_data=minibatches(validation_set, min(size, len(validation_set[0])), seed=None),
         epochs=epochs,
         callbacks=[stopping],
         shuffle=False,  # the minibatches are shuffled already
@@ -146,7 +148,7 @@ def _fit(taught: _Tensors, asked: _Tensors, *, epochs: int, seed: int, number: i
 
 def _tensors(examples: Examples) -> _Tensors:
     """Inputs, whether each cell is a defect, and whether that is certain enough to learn from."""
-    share = examples.damaged_share[..., None]
+    share = examples.defective_share[..., None]
     labels = share > DEFECTIVE_SHARE
     arrays = (examples.inputs, labels, labels | (share < CLEAN_SHARE))
     return tuple(tf.convert_to_tensor(array) for array in arrays)

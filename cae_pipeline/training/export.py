@@ -1,4 +1,4 @@
-"""Keras → ONNX, and the proof that both say the same."""
+"""Keras → ONNX, and the proof that both give the same scores."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from cae_pipeline.errors import ArtefactError
 from cae_pipeline.training.parts import Parts
 from cae_pipeline.training.reference import build_forward
 
-DIRECTIONS = "directions"
+COMPONENTS = "components"
 MAX_RECONSTRUCTION_DIFFERENCE = 1e-5
-"""Of a pixel, of the range of an image."""
+"""Of a pixel, in the range [0, 1] of an image."""
 MAX_SCORE_DIFFERENCE = 1e-4
-"""Relative."""
+"""Of a score, relative to the score itself."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Agreement:
     """How far an exported model is from its reference, on real images.
 
     Attributes:
-        reconstruction: Largest difference of a pixel, of a range of [0, 1].
+        reconstruction: Largest difference of a pixel, in the range [0, 1].
         score: Largest relative difference of a score.
     """
 
@@ -50,19 +50,26 @@ def to_onnx(parts: Parts) -> bytes:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras tries what numpy 2 no longer has before it helps itself
         path = Path(folder) / "networks.onnx"
-        directions = parts.plane.directions
-        signature = [[tf.TensorSpec(shape, tf.uint8, name=INPUT), tf.TensorSpec(directions.shape, name=DIRECTIONS)]]
+        components = parts.pca.components
+        signature = [[tf.TensorSpec(shape, tf.uint8, name=INPUT), tf.TensorSpec(components.shape, name=COMPONENTS)]]
         # apart, because the exporter copies constants many times over, and this one is most of the model
-        build_forward(parts, plane_apart=True).export(path, format="onnx", verbose=False, input_signature=signature)
+        build_forward(parts, components_apart=True).export(
+            path, format="onnx", verbose=False, input_signature=signature
+        )
         graph = onnx.load(path)
     _name_by_order(graph)
     del graph.graph.input[1]
-    graph.graph.initializer.append(onnx.numpy_helper.from_array(directions, DIRECTIONS))
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(components, COMPONENTS))
     return bytes(graph.SerializeToString(deterministic=True))
 
 
 def check_agreement(exported: Scorer, reference: Scorer, images: Pixels) -> Agreement:
     """Hold an exported model against its reference.
+
+    Args:
+        exported: The model as it will serve.
+        reference: The same model, run by Keras.
+        images: Shape `(n, *read_px, c)`, uint8, n > 0.
 
     Raises:
         ArtefactError: If they differ by more than rounding can explain.
@@ -83,7 +90,7 @@ def check_agreement(exported: Scorer, reference: Scorer, images: Pixels) -> Agre
 
 def _name_by_order(graph: onnx.ModelProto) -> None:
     """Name tensors by their order: the exporter's names count what else the process has built."""
-    names = dict(zip((given.name for given in graph.graph.input), (INPUT, DIRECTIONS), strict=True))
+    names = dict(zip((given.name for given in graph.graph.input), (INPUT, COMPONENTS), strict=True))
     names.update(zip((output.name for output in graph.graph.output), OUTPUTS, strict=True))
 
     def renamed(name: str) -> str:

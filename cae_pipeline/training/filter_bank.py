@@ -1,7 +1,11 @@
-"""Images → local features, cell by cell: the encoder that the linear autoencoder works on.
+"""Images → local features, cell by cell: what the PCA works on.
 
-Either filters learnt from the line's own patches, at five scales, or, where somebody has a weights
-file at hand, the feature maps of a pretrained network.
+The features are how strongly filters answer in each cell, at five scales. The filters are learnt: they are those that
+best explain small patches of the line's own images. Where somebody has a weights file at hand, the feature maps of a
+pretrained network take their place.
+
+Source:
+    Filters from PCA of patches: Chan et al., "PCANet", 2015.
 """
 
 from __future__ import annotations
@@ -11,13 +15,19 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
-from cae_pipeline.detector.pca import KERNEL_PX, NUM_FILTERS, learn_filters
 from cae_pipeline.detector.tiling import CELL_PX
 from cae_pipeline.domain.images import EVEN_BRIGHTNESS, Floats
 from cae_pipeline.domain.line import AutoencoderSettings
 from cae_pipeline.errors import ConfigurationError
 
+KERNEL_PX = 5
+NUM_FILTERS = 8
+ROUNDING_VARIANCE = 1 / 255**2 / 12
+"""Of a grey value that was rounded to 8 bits: filters must not amplify what is weaker than that."""
+PATCHES_PER_IMAGE = 60
+MAX_IMAGES_FOR_FILTERS = 200
 NUM_SCALES = 5
 """The coarsest sees one pixel per cell."""
 MEAN_FLOOR, PEAK_FLOOR = 0.05, 0.1
@@ -66,6 +76,35 @@ def fit_encoder(model: AutoencoderSettings, images: Floats, *, seed: int) -> ker
             break
         scaled = _halved(scaled)
     return encoder
+
+
+def learn_filters(images: Floats, random: np.random.Generator) -> Floats:
+    """Find the filters that explain small patches best.
+
+    Args:
+        images: Shape `(n, h, w, c)`, float32; the first 200 are enough.
+        random: Chooses the patches.
+
+    Returns:
+        Shape `(5, 5, c, 8)`, float32; the answer of each filter has unit variance on these images.
+    """
+    channels = images.shape[3]
+    patches = np.concatenate([_draw_patches(image, random) for image in images[:MAX_IMAGES_FOR_FILTERS]])
+    patches = patches - patches.mean(axis=1, keepdims=True)
+    variances, vectors = np.linalg.eigh(patches.T @ patches / len(patches))
+    best, spread = vectors[:, ::-1][:, :NUM_FILTERS], variances[::-1][:NUM_FILTERS]
+    filters: Floats = (best / np.sqrt(np.maximum(spread, 0) + ROUNDING_VARIANCE)).astype(np.float32)
+    return filters.reshape(KERNEL_PX, KERNEL_PX, channels, NUM_FILTERS)
+
+
+def _draw_patches(image: Floats, random: np.random.Generator) -> NDArray[np.float64]:
+    """Draw small patches of one image `(h, w, c)`; each is a row, its pixels one behind the other."""
+    height, width = image.shape[:2]
+    tops = random.integers(height - KERNEL_PX + 1, size=PATCHES_PER_IMAGE)
+    lefts = random.integers(width - KERNEL_PX + 1, size=PATCHES_PER_IMAGE)
+    windows = np.lib.stride_tricks.sliding_window_view(image, (KERNEL_PX, KERNEL_PX), axis=(0, 1))
+    drawn = windows[tops, lefts].transpose(0, 2, 3, 1).reshape(PATCHES_PER_IMAGE, -1)
+    return np.asarray(drawn, np.float64)
 
 
 def _filter_features(image: keras.KerasTensor) -> keras.KerasTensor:

@@ -20,15 +20,15 @@ OnEpoch = Callable[[int, Mapping[str, float]], None]
 
 @dataclass(frozen=True)
 class Pairs:
-    """What the network is shown and what it should give back.
+    """What the autoencoder is given, and what it should give back.
 
     Attributes:
-        shown: Shape `(n, h, w, c)`, float16 in [0, 1].
-        wanted: The same shape.
+        inputs: Shape `(n, h, w, c)`, float16 in [0, 1].
+        targets: The same shape.
     """
 
-    shown: HalfFloats
-    wanted: HalfFloats
+    inputs: HalfFloats
+    targets: HalfFloats
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class FittedAutoencoder:
     Attributes:
         epochs: How many were run.
         best_epoch: The one whose weights were kept, from 1.
-        validation_loss: Mean squared error on the validation images, damaged ones among them, at that epoch.
+        validation_loss: Mean squared error on the validation pairs at that epoch.
     """
 
     network: keras.Model
@@ -58,13 +58,13 @@ def fit_autoencoder(
     on_epoch: OnEpoch = lambda epoch, metrics: None,
     initial: keras.Model | None = None,
 ) -> FittedAutoencoder:
-    """Train to undo damage until the loss on held-out damaged images stops falling.
+    """Train the autoencoder to restore images, until the loss on held-out ones stops falling.
 
     Args:
-        train: Damaged images and what they were before.
+        train: Images with synthetic defects and what they were before, and normal ones.
         validation: Others of the same size; decide when to stop, never trained on.
         model: The network.
-        training: Seed, minibatches, epochs (or those of the effort), patience.
+        training: Seed, minibatches, epochs (or those of the preset), patience.
         on_epoch: Told the epoch (from 1) and its `loss`, `val_loss` and `learning_rate`.
         initial: Weights to start from (a refresh); None starts afresh.
 
@@ -75,17 +75,17 @@ def fit_autoencoder(
     network = build_autoencoder(model, seed=training.seed)
     if initial is not None:
         network.set_weights(initial.get_weights())
-    minibatch_size = min(training.minibatch_size, len(train.shown))
-    steps = len(train.shown) // minibatch_size
+    minibatch_size = min(training.minibatch_size, len(train.inputs))
+    steps = len(train.inputs) // minibatch_size
     epochs = training.plan.epochs
     _compile(network, training, num_steps=epochs * steps)
     stopping = keras.callbacks.EarlyStopping("val_loss", patience=training.patience, restore_best_weights=True)
     telling = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, _plain(logs)))
     started = time.perf_counter()
     history = network.fit(
-        minibatches((train.shown, train.wanted), minibatch_size, seed=training.seed),
+        minibatches((train.inputs, train.targets), minibatch_size, seed=training.seed),
         validation_data=minibatches(
-            (validation.shown, validation.wanted), min(minibatch_size, len(validation.shown)), seed=None
+            (validation.inputs, validation.targets), min(minibatch_size, len(validation.inputs)), seed=None
         ),
         epochs=epochs,
         callbacks=[stopping, telling, keras.callbacks.TerminateOnNaN()],

@@ -1,88 +1,63 @@
-"""Normal images → a model: every part fitted, each judged on images it has not seen."""
+"""Normal images → a detector: every part fitted, and each judged on images that it has not seen.
+
+The order matters, since each part is fitted to what the one before leaves over:
+
+1. Images that look unlike all others are set aside as outliers.
+2. Synthetic defects are put into copies of the tiles.
+3. The autoencoder learns to restore these copies.
+4. The PCA of local features is fitted, and the residual of each tile taken from a PCA that has not seen it.
+5. Discriminators learn to tell residuals of synthetic defects from those of normal places.
+6. The error maps of held-out tiles say what is usual for each head, and how much it counts.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from cae_pipeline.detector import fusion as scoring
-from cae_pipeline.detector.error_maps import NetworkOutputs, view_errors
-from cae_pipeline.detector.fusion import PRIOR_IMAGES, ViewProfile
-from cae_pipeline.detector.pca import (
-    MAX_IMAGES,
-    MAX_IMAGES_FOR_FILTERS,
-    LinearAutoencoder,
-    find_suspects,
-    fit_linear_autoencoder,
-    folds_of,
-    held_out_residuals,
-    residual_spread,
-    texture_error,
-)
+from cae_pipeline.detector.fusion import HeadProfile
+from cae_pipeline.detector.pca import texture_error
 from cae_pipeline.detector.tiling import cut
-from cae_pipeline.domain.images import AnyFloats, Floats, Pixels, even_gain, to_floats
-from cae_pipeline.domain.line import AutoencoderSettings, TrainingSettings, Turn, View
-from cae_pipeline.statistics.metrics import auroc
+from cae_pipeline.domain.images import AnyFloats, Pixels, even_gain, to_floats
+from cae_pipeline.domain.line import Augmentation, AutoencoderSettings, Head, TrainingSettings
 from cae_pipeline.statistics.split import Split
-from cae_pipeline.training.augmentation import draw_turns, harmless_turns
-from cae_pipeline.training.dataset import TileMaker, Tiles
-from cae_pipeline.training.discriminator import Examples, discriminator_inputs, fit_discriminators
-from cae_pipeline.training.filter_bank import fit_encoder
+from cae_pipeline.training.augmentation import draw_augmentations, harmless_augmentations
+from cae_pipeline.training.dataset import TileMaker, Tiles, TrainingData
+from cae_pipeline.training.discriminator import Examples, fit_discriminators
+from cae_pipeline.training.filter_bank import MAX_IMAGES_FOR_FILTERS, fit_encoder
 from cae_pipeline.training.fit_autoencoder import FittedAutoencoder, OnEpoch, Pairs, fit_autoencoder
+from cae_pipeline.training.head_profiles import fit_head_profiles, held_out_error_maps
 from cae_pipeline.training.parts import Parts
-from cae_pipeline.training.reference import compiled, run_all
+from cae_pipeline.training.reference import compiled
+from cae_pipeline.training.texture import Texture, find_outlying_images, fit_texture
 
-MIN_EXAM = 60
-"""Damaged copies of the validation images, at least; where there are few, each is damaged several times."""
-LOWEST_MERIT = 0.02
-"""AUROC above chance that every view is granted, so that none is ever silent."""
+MIN_VALIDATION_DEFECTS = 60
+"""Tiles with synthetic defects that training stops by, at least: where there are few tiles, each is copied often."""
 
 
 @dataclass(frozen=True)
-class FittedParts:
+class FittedDetector:
     """A model without normal scores, and how it came about.
 
     Attributes:
-        profiles: What is usual for each view, and how much it counts.
-        suspects: Positions of images that look unlike all others called normal; nothing was fitted to them.
-        turns: Flips that training used.
-        merits: How well each view tells held-out synthetic defects from normal images, as AUROC.
+        profiles: What is usual for each head, and how much it counts.
+        outliers: Positions of images that look unlike all others called normal; nothing was fitted to them.
+        augmentations: Flips that training used.
+        head_aurocs: How well each head tells held-out synthetic defects from normal images.
     """
 
     parts: Parts
-    profiles: dict[View, ViewProfile]
-    fitted: FittedAutoencoder
-    suspects: tuple[int, ...]
-    turns: tuple[str, ...]
-    merits: dict[View, float]
+    profiles: dict[Head, HeadProfile]
+    fitted_autoencoder: FittedAutoencoder
+    outliers: tuple[int, ...]
+    augmentations: tuple[str, ...]
+    head_aurocs: dict[Head, float]
 
 
-@dataclass(frozen=True)
-class _Texture:
-    """The plane through local features, and what it leaves of tiles it was not fitted to.
-
-    Attributes:
-        scale: Standard deviation of each feature, shape `(f,)`.
-        spread: Usual size of each residual at each cell, shape `(cells, cells, f)`.
-        of_clean: Residuals of the clean tiles, shape `(n, cells, cells, f)`.
-        of_exam: The same of the tiles to be examined on.
-        taught: What discriminators learn from.
-        asked: What they stop by.
-    """
-
-    scale: Floats
-    plane: LinearAutoencoder
-    spread: Floats
-    of_clean: AnyFloats
-    of_exam: AnyFloats
-    taught: Examples
-    asked: Examples
-
-
-def fit_parts(
+def fit_detector(
     images: Pixels,
     *,
     split: Split,
@@ -90,124 +65,128 @@ def fit_parts(
     training: TrainingSettings,
     on_epoch: OnEpoch,
     initial: keras.Model | None = None,
-) -> FittedParts:
+) -> FittedDetector:
     """Fit every part of a model to normal images.
 
     Args:
         images: Shape `(n, *model.read_px, c)`, uint8.
-        split: Positions to learn from, and to stop by; calibration is not looked at.
+        split: Positions to learn from, and to stop by; the calibration set is not looked at.
         model: The networks.
-        training: Effort, seed, turns.
+        training: Preset, seed, augmentations.
         on_epoch: Told about every epoch of the autoencoder.
         initial: Autoencoder to start from; None starts afresh.
 
     Raises:
         NonFiniteScoreError: If the loss is NaN.
     """
-    plan = training.plan
     chosen = np.array([*split.train, *split.validation])
-    tiles = cut(images[chosen], model)
-    origins = np.arange(len(chosen)).repeat(len(tiles) // len(chosen))
-    learns = origins < len(split.train)
-    encoder = fit_encoder(model, even_gain(to_floats(tiles[learns][:MAX_IMAGES_FOR_FILTERS])), seed=training.seed)
-    maker = TileMaker(tiles, origins, model, compiled(encoder, encoder.input.shape[1:]))
-    clean = maker.clean()
-    suspected = _suspects(clean)
-    usable = ~suspected[origins]
-    lessons = maker.damaged(np.flatnonzero(learns & usable), count=plan.damaged_images, seed=training.seed)
-    exam = maker.damaged(np.flatnonzero(~learns), count=MIN_EXAM, seed=training.seed + 1)
-
-    seen, kept_back = clean.shown[learns & usable], clean.shown[~learns]
-    turns = harmless_turns(seen) if training.turns is None else training.turns
-    pairs = [_pairs(seen, lessons, turns, seed=training.seed), _pairs(kept_back, exam, (), seed=training.seed)]
-    fitted = fit_autoencoder(*pairs, model=model, training=training, on_epoch=on_epoch, initial=initial)
-    texture = _fit_texture((clean, lessons, exam), learns=learns, usable=usable)
-    del lessons, pairs  # most of a training's memory, and `texture.taught` holds what is still needed of it
-    discriminators = fit_discriminators(texture.taught, texture.asked, plan, seed=training.seed * 1_009)
-    parts = Parts(model, fitted.network, encoder, texture.scale, texture.plane, texture.spread, discriminators)
-    normal = _errors(parts, kept_back, texture.of_clean[~learns])
-    if "texture" in normal:
-        # judged without having been seen, every image says what is usual
-        normal["texture"] = texture_error(texture.of_clean[usable])
-    profiles, merits = _profiles(normal, _errors(parts, exam.shown, texture.of_exam), model)
-    return FittedParts(parts, profiles, fitted, tuple(chosen[suspected].tolist()), turns, merits)
+    encoder, maker, is_training = _describe_tiles(images[chosen], split, model, seed=training.seed)
+    data, is_outlier = _make_data(maker, is_training, training)
+    augmentations = training.augmentations
+    if augmentations is None:
+        augmentations = harmless_augmentations(data.clean.inputs[data.is_learnt_from])
+    fitted = fit_autoencoder(
+        *_pairs_to_restore(data, augmentations, seed=training.seed),
+        model=model,
+        training=training,
+        on_epoch=on_epoch,
+        initial=initial,
+    )
+    texture = fit_texture(data)
+    data = data.without_features()
+    discriminators = fit_discriminators(*_examples(data, texture), training.plan, seed=training.seed * 1_009)
+    parts = Parts(model, fitted.network, encoder, texture.scale, texture.pca, texture.spread, discriminators)
+    profiles, head_aurocs = _fit_profiles(parts, data, texture)
+    outliers = tuple(chosen[is_outlier].tolist())
+    return FittedDetector(parts, profiles, fitted, outliers, augmentations, head_aurocs)
 
 
-def _suspects(clean: Tiles) -> NDArray[np.bool_]:
-    """Judge each image by the others, on texture alone."""
-    scaled = clean.features / _scale(clean.features)
-    [residuals] = held_out_residuals(scaled, folds_of(clean.origins), usable=np.ones(len(scaled), np.bool_))
-    worst = np.zeros(clean.origins.max() + 1)
-    np.maximum.at(worst, clean.origins, texture_error(residuals).max(axis=(1, 2)))
-    return find_suspects(worst)
-
-
-def _fit_texture(
-    tiles: tuple[Tiles, Tiles, Tiles], *, learns: NDArray[np.bool_], usable: NDArray[np.bool_]
-) -> _Texture:
-    """Fit the plane, and judge every tile by one that has not seen it.
+def _describe_tiles(
+    images: Pixels, split: Split, model: AutoencoderSettings, *, seed: int
+) -> tuple[keras.Model, TileMaker, NDArray[np.bool_]]:
+    """Cut images into tiles and fit the filters that describe them.
 
     Args:
-        tiles: Clean ones, damaged ones to learn from, others to be examined on. Their features are used up.
-        learns: Which of the clean tiles are learnt from.
-        usable: Which of them are not suspected.
+        images: Those of the training set, then those of the validation set.
+        split: Says how many of them are of the training set.
+        model: How images are cut, and what describes them.
+        seed: Chooses the patches that filters are learnt from.
+
+    Returns:
+        The filters, what makes tiles with them, and which tiles are of the training set.
     """
-    clean, lessons, exam = tiles
-    scale = _scale(clean.features[usable])
-    for part in tiles:
-        # in place: these are the largest arrays of a training, and nobody needs them in other units
-        np.divide(part.features, scale, out=part.features)
-    of_clean, of_lessons, of_exam = held_out_residuals(
-        clean.features,
-        folds_of(clean.origins),
-        [(lessons.features, folds_of(lessons.origins)), (exam.features, folds_of(exam.origins))],
-        usable=usable,
+    tiles = cut(images, model)
+    origins = np.arange(len(images)).repeat(len(tiles) // len(images))
+    is_training = origins < len(split.train)
+    encoder = fit_encoder(model, even_gain(to_floats(tiles[is_training][:MAX_IMAGES_FOR_FILTERS])), seed=seed)
+    return encoder, TileMaker(tiles, origins, model, compiled(encoder, encoder.input.shape[1:])), is_training
+
+
+def _make_data(
+    maker: TileMaker, is_training: NDArray[np.bool_], training: TrainingSettings
+) -> tuple[TrainingData, NDArray[np.bool_]]:
+    """Set outliers aside, and put synthetic defects into copies of the other tiles.
+
+    Returns:
+        What the training learns from and stops by, and which images are outliers, shape `(images,)`.
+    """
+    clean = maker.clean()
+    is_outlier = find_outlying_images(clean)
+    is_usable = ~is_outlier[clean.origins]
+    learnt_from, stopped_by = np.flatnonzero(is_training & is_usable), np.flatnonzero(~is_training)
+    data = TrainingData(
+        clean,
+        is_training,
+        is_usable,
+        maker.with_defects(learnt_from, count=training.plan.synthetic_images, seed=training.seed),
+        maker.with_defects(stopped_by, count=MIN_VALIDATION_DEFECTS, seed=training.seed + 1),
     )
-    seen = learns & usable
-    spread = residual_spread(of_clean[seen], prior_images=PRIOR_IMAGES)
-    taught = Examples.of([(of_clean[seen], clean.damaged_share[seen]), (of_lessons, lessons.damaged_share)], spread)
-    asked = Examples.of([(of_clean[~learns], clean.damaged_share[~learns]), (of_exam, exam.damaged_share)], spread)
-    plane = fit_linear_autoencoder(clean.features[usable][:MAX_IMAGES])
-    return _Texture(scale, plane, spread, of_clean, of_exam, taught, asked)
+    return data, is_outlier
 
 
-def _errors(parts: Parts, shown: AnyFloats, residuals: AnyFloats) -> dict[View, Floats]:
-    """What the views say of tiles whose residuals are those of autoencoders that never saw them."""
-    shown = shown.astype(np.float32)
-    rebuilt = run_all(compiled(parts.autoencoder, shown.shape[1:]), shown)
-    inputs = np.concatenate([discriminator_inputs(one[None], parts.spread) for one in residuals])
-    logits = [run_all(compiled(network, inputs.shape[1:]), inputs) for network in parts.discriminators]
-    defect, no_code = np.mean(logits, axis=0)[..., 0], np.zeros((len(shown), 0), np.float32)
-    outputs = NetworkOutputs(shown, rebuilt, texture_error(residuals), defect, no_code)
-    return view_errors(outputs, parts.settings.views)
+def _pairs_to_restore(data: TrainingData, augmentations: tuple[Augmentation, ...], *, seed: int) -> tuple[Pairs, Pairs]:
+    """Inputs and targets of the autoencoder: those to learn from are flipped at random, those to stop by are not."""
+    learnt_from, stopped_by = data.clean.inputs[data.is_learnt_from], data.clean.inputs[~data.is_training]
+    return (
+        _pairs(learnt_from, data.training_defects, augmentations, seed=seed),
+        _pairs(stopped_by, data.validation_defects, (), seed=seed),
+    )
 
 
-def _profiles(
-    normal: dict[View, Floats], defective: dict[View, Floats], model: AutoencoderSettings
-) -> tuple[dict[View, ViewProfile], dict[View, float]]:
-    """Learn what each view says of normal images, and let it count by how well it finds synthetic defects."""
-    profiles, merits, size = {}, {}, (model.height_px, model.width_px)
-    for view, errors in normal.items():
-        profile = scoring.fit_profile(view, errors)
-        worst = [
-            scoring.view_maps(view, some, profile, size_px=size).reshape(len(some), -1).max(axis=1)
-            for some in (errors, defective[view])
-        ]
-        merits[view] = auroc(worst[0].astype(np.float64), worst[1].astype(np.float64))
-        profiles[view] = replace(profile, weight=max(merits[view] - 0.5, LOWEST_MERIT) ** 2)
-    total = sum(profile.weight for profile in profiles.values())
-    return {view: replace(profile, weight=profile.weight / total) for view, profile in profiles.items()}, merits
+def _pairs(clean: AnyFloats, defects: Tiles, augmentations: tuple[Augmentation, ...], *, seed: int) -> Pairs:
+    """Pair inputs with targets, each pair flipped along the same axes.
 
-
-def _pairs(clean: AnyFloats, damaged: Tiles, turns: tuple[Turn, ...], *, seed: int) -> Pairs:
-    """Clean tiles are shown as they are wanted, damaged ones as they were before; all of them turned by chance."""
+    Clean tiles are their own targets; the target of a tile with a synthetic defect is what it was before.
+    """
     half = clean.astype(np.float16)
-    shown, wanted = np.concatenate([half, damaged.shown]), np.concatenate([half, damaged.wanted])
-    for index, axes in enumerate(draw_turns(len(shown), turns, np.random.default_rng(seed))):
-        shown[index], wanted[index] = np.flip(shown[index], axes), np.flip(wanted[index], axes)
-    return Pairs(shown, wanted)
+    inputs, targets = np.concatenate([half, defects.inputs]), np.concatenate([half, defects.targets])
+    for index, axes in enumerate(draw_augmentations(len(inputs), augmentations, np.random.default_rng(seed))):
+        inputs[index], targets[index] = np.flip(inputs[index], axes), np.flip(targets[index], axes)
+    return Pairs(inputs, targets)
 
 
-def _scale(features: AnyFloats) -> Floats:
-    scale: Floats = features.std(axis=(0, 1, 2)) + np.float32(1e-6)
-    return scale
+def _examples(data: TrainingData, texture: Texture) -> tuple[Examples, Examples]:
+    """What discriminators learn from and stop by: held-out residuals of clean tiles and of synthetic defects."""
+    clean_share = data.clean.defective_share
+    training_set = [
+        (texture.clean[data.is_learnt_from], clean_share[data.is_learnt_from]),
+        (texture.training_defects, data.training_defects.defective_share),
+    ]
+    validation_set = [
+        (texture.clean[~data.is_training], clean_share[~data.is_training]),
+        (texture.validation_defects, data.validation_defects.defective_share),
+    ]
+    return Examples.of(training_set, texture.spread), Examples.of(validation_set, texture.spread)
+
+
+def _fit_profiles(
+    parts: Parts, data: TrainingData, texture: Texture
+) -> tuple[dict[Head, HeadProfile], dict[Head, float]]:
+    """Learn from the validation set what is usual for each head, and how well it finds synthetic defects."""
+    stopped_by = ~data.is_training
+    normal = held_out_error_maps(parts, data.clean.inputs[stopped_by], texture.clean[stopped_by])
+    defective = held_out_error_maps(parts, data.validation_defects.inputs, texture.validation_defects)
+    if "texture" in normal:
+        # the residual of every usable tile is a held-out one: more of them say better what is usual
+        normal["texture"] = texture_error(texture.clean[data.is_usable])
+    return fit_head_profiles(normal, defective, size_px=(parts.settings.height_px, parts.settings.width_px))

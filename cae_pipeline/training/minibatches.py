@@ -1,4 +1,4 @@
-"""Arrays in memory, each there once: chunks → one array → minibatches that all have one shape."""
+"""Chunks → one array → minibatches of one shape, with each array in memory once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from cae_pipeline.domain.images import AnyFloats
 
 
 def joined(chunks: Iterable[Sequence[AnyFloats]], count: int) -> list[AnyFloats]:
-    """Put chunks behind each other as they come: a list of them first would hold everything twice."""
+    """Put chunks behind each other as they come: to collect them first would hold everything twice.
+
+    Args:
+        chunks: Arrays of some rows each, in the same order in every chunk.
+        count: Rows of all chunks together.
+    """
     whole: list[AnyFloats] = []
     start = 0
     for chunk in chunks:
@@ -38,4 +43,4 @@ def minibatches(arrays: tuple[NDArray[Any] | tf.Tensor, ...], size: int, *, seed
     if seed is not None:
         order = order.shuffle(len(arrays[0]), seed=seed, reshuffle_each_iteration=True)
     order = order.batch(size, drop_remainder=True)
-    return order.map(lambda some: tuple(tf.cast(tf.gather(tensor, some), tf.float32) for tensor in tensors)).prefetch(2)
+    return order.map(lambda rows: tuple(tf.cast(tf.gather(tensor, rows), tf.float32) for tensor in tensors)).prefetch(2)

@@ -1,4 +1,4 @@
-"""How the code of normal images moves when the camera does: what drift is told from another product by."""
+"""How the latent moves when only the camera or the light does: what tells a moved camera from another product."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from cae_pipeline.detector.scorer import Scorer
 from cae_pipeline.domain.images import Floats, Pixels
 
 SHIFT, DIAGONAL, DEGREES, ZOOM = 0.05, 0.035, 3.0, 0.06
-"""Shares of the image's sides, an angle, and a share of the distance: what a camera that was bumped into shows."""
+"""Shares of the sides of an image, an angle, and a share of the distance: how far a bumped camera moves."""
 STRAY_LIGHT = 14
 """Grey values added to every pixel, or taken from it."""
 MAX_IMAGES = 64
 
 
-def camera_movements(scorer: Scorer, images: Pixels) -> Floats:
-    """Move normal images as a camera would, and see where their mean code goes.
+def measure_nuisance_directions(scorer: Scorer, images: Pixels) -> Floats:
+    """Move and light normal images as a bumped camera or a stray lamp would, and see where their mean latent goes.
 
     Args:
-        scorer: Its networks give the codes.
+        scorer: Its networks give the latents.
         images: Shape `(n, *read_px, c)`, uint8; the first 64 are enough.
 
     Returns:
-        One direction per movement, shape `(14, code_size)`, float32.
+        One direction for each change, shape `(14, latent_size)`, float32.
     """
-    some = images[:MAX_IMAGES]
-    usual = scorer.score(some).codes.mean(axis=0)
-    moved = [_moved(some, matrix) for matrix in _matrices(some.shape[1:3])]
-    lit = [np.clip(some.astype(np.int16) + light, 0, 255).astype(np.uint8) for light in (STRAY_LIGHT, -STRAY_LIGHT)]
-    return np.stack([scorer.score(images).codes.mean(axis=0) - usual for images in (*moved, *lit)])
+    sample = images[:MAX_IMAGES]
+    usual_mean = scorer.score(sample).latents.mean(axis=0)
+    moved = [_moved(sample, matrix) for matrix in _matrices(sample.shape[1:3])]
+    lit = [np.clip(sample.astype(np.int16) + light, 0, 255).astype(np.uint8) for light in (STRAY_LIGHT, -STRAY_LIGHT)]
+    return np.stack([scorer.score(changed).latents.mean(axis=0) - usual_mean for changed in (*moved, *lit)])
 
 
 def _matrices(size_px: tuple[int, ...]) -> Iterator[Floats]:

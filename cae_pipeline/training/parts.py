@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from numpy.typing import NDArray
 
-from cae_pipeline.detector.pca import LinearAutoencoder
+from cae_pipeline.detector.pca import Pca
 from cae_pipeline.domain.images import Floats
 from cae_pipeline.domain.line import AutoencoderSettings
 from cae_pipeline.training.autoencoder import build_autoencoder
@@ -21,13 +21,13 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Parts:
-    """Everything that is learnt but for what is usual.
+    """Everything of a model that is learnt, but for what is usual of its scores.
 
     Attributes:
-        autoencoder: Restores images.
+        autoencoder: Restores images; its layer `latent` is the narrow middle.
         encoder: From tiles of even gain to local features.
         scale: Standard deviation of each feature on normal images, shape `(f,)`.
-        plane: Rebuilds features of normal images, in units of `scale`.
+        pca: Of the features of normal images, in units of `scale`.
         spread: Usual size of each residual at each cell, shape `(h, w, f)`.
         discriminators: Their mean logit tells defects from normal residuals.
     """
@@ -36,13 +36,13 @@ class Parts:
     autoencoder: keras.Model
     encoder: keras.Model
     scale: Floats
-    plane: LinearAutoencoder
+    pca: Pca
     spread: Floats
     discriminators: tuple[keras.Model, ...]
 
 
 def arrays_of(parts: Parts) -> dict[str, NDArray[Any]]:
-    """Name every array of a model; `parts_of` is the way back."""
+    """Give every array of a model a name; `parts_of` is the way back."""
     networks = {
         "autoencoder": parts.autoencoder,
         "encoder": parts.encoder,
@@ -51,9 +51,9 @@ def arrays_of(parts: Parts) -> dict[str, NDArray[Any]]:
     return {
         "texture.scale": parts.scale,
         "texture.spread": parts.spread,
-        "plane.mean": parts.plane.mean,
-        "plane.directions": parts.plane.directions,
-        "plane.gains": parts.plane.gains,
+        "pca.mean": parts.pca.mean,
+        "pca.components": parts.pca.components,
+        "pca.gains": parts.pca.gains,
         **{
             f"{name}.{index:03d}": array
             for name, network in networks.items()
@@ -63,7 +63,12 @@ def arrays_of(parts: Parts) -> dict[str, NDArray[Any]]:
 
 
 def parts_of(settings: AutoencoderSettings, arrays: Arrays) -> Parts:
-    """Build the networks by our own code and fill in arrays."""
+    """Build the networks anew and fill the arrays in; nothing of a file is run.
+
+    Args:
+        settings: The knobs that the networks were built with.
+        arrays: As `arrays_of` named them.
+    """
     spread = arrays["texture.spread"]
     num_discriminators = len({name.split(".")[0] for name in arrays if name.startswith("discriminator_")})
     return Parts(
@@ -71,7 +76,7 @@ def parts_of(settings: AutoencoderSettings, arrays: Arrays) -> Parts:
         _filled(build_autoencoder(settings, seed=0), arrays, "autoencoder"),
         _filled(build_encoder(settings), arrays, "encoder"),
         arrays["texture.scale"],
-        LinearAutoencoder(arrays["plane.mean"], arrays["plane.directions"], arrays["plane.gains"]),
+        Pca(arrays["pca.mean"], arrays["pca.components"], arrays["pca.gains"]),
         spread,
         tuple(
             _filled(build_discriminator(spread.shape[2] + 1, seed=0, number=number), arrays, f"discriminator_{number}")

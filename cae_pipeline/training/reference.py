@@ -1,6 +1,6 @@
-"""All networks of a model as one Keras model, from the bytes of tiles to what the views need.
+"""All networks of a model as one Keras model, from the bytes of tiles to what the heads need.
 
-This is the reference: what ONNX Runtime or OpenVINO run is exported from it and held against it.
+This is the reference: what ONNX Runtime or OpenVINO run is exported from it and compared with it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from cae_pipeline.training.discriminator import discriminator_inputs
 from cae_pipeline.training.parts import Parts
 
 
-def build_forward(parts: Parts, *, plane_apart: bool = False) -> keras.Model:
-    """Join the networks.
+def build_forward(parts: Parts, *, components_apart: bool = False) -> keras.Model:
+    """Join all networks of a model to one.
 
     Args:
-        parts: What to join.
-        plane_apart: Whether the directions of the plane are a second input instead of a constant.
+        parts: The networks.
+        components_apart: Whether the components of the PCA are a second input instead of a constant.
 
     Returns:
         A model from uint8 `(n, *tile_px, c)` to the arrays of `NetworkOutputs`, in their order.
@@ -36,27 +36,27 @@ def build_forward(parts: Parts, *, plane_apart: bool = False) -> keras.Model:
     # axis by axis: one long sum would round differently in every runtime
     mean = ops.mean(ops.mean(ops.mean(pixels, axis=3, keepdims=True), axis=2, keepdims=True), axis=1, keepdims=True)
     even = ops.clip(pixels * (EVEN_BRIGHTNESS / ops.maximum(mean, DARKEST)), 0.0, 1.0)
-    shown = keras.layers.AveragePooling2D(settings.detail)(even)
-    directions = keras.Input(batch_shape=parts.plane.directions.shape, name="directions") if plane_apart else None
-    residuals = _residuals(parts, parts.encoder(even), parts.plane.directions if directions is None else directions)
-    inputs = discriminator_inputs(residuals, parts.spread)
-    logits = [network(inputs) for network in parts.discriminators]
-    rebuilt, code = _with_code(parts.autoencoder)(shown)
+    inputs = keras.layers.AveragePooling2D(settings.feature_resolution)(even)
+    components = keras.Input(batch_shape=parts.pca.components.shape, name="components") if components_apart else None
+    residuals = _residuals(parts, parts.encoder(even), parts.pca.components if components is None else components)
+    judged = discriminator_inputs(residuals, parts.spread)
+    logits = [network(judged) for network in parts.discriminators]
+    rebuilt, latent = _with_latent(parts.autoencoder)(inputs)
     return keras.Model(
-        tiles if directions is None else [tiles, directions],
+        tiles if components is None else [tiles, components],
         [
-            shown,
+            inputs,
             rebuilt,
             ops.sqrt(ops.mean(residuals**2, axis=3)),
             ops.mean(ops.concatenate(logits, axis=3), axis=3),
-            code,
+            latent,
         ],
         name="forward",
     )
 
 
 def keras_forward(parts: Parts) -> Forward:
-    """Run a model with TensorFlow."""
+    """Make a function of a model that TensorFlow runs."""
     settings = parts.settings
     run = compiled(build_forward(parts), (*settings.tile_px, settings.channels), dtype=tf.uint8)
 
@@ -83,19 +83,27 @@ def run_all(function: Any, arrays: Floats) -> Floats:
 
 
 def network_images(even: Floats, settings: AutoencoderSettings) -> Floats:
-    """Shrink tiles of even gain, shape `(n, *tile_px, c)`, to what the autoencoder sees: the mean of their pixels."""
-    height, width, detail = settings.height_px, settings.width_px, settings.detail
-    shrunk: Floats = even.reshape(len(even), height, detail, width, detail, settings.channels).mean(axis=(2, 4))
+    """Shrink tiles to inputs of the autoencoder, by the mean of their pixels.
+
+    Args:
+        even: Tiles of even gain, shape `(n, *tile_px, c)`, float32.
+        settings: How far they are shrunk.
+
+    Returns:
+        Shape `(n, height_px, width_px, c)`.
+    """
+    height, width, factor = settings.height_px, settings.width_px, settings.feature_resolution
+    shrunk: Floats = even.reshape(len(even), height, factor, width, factor, settings.channels).mean(axis=(2, 4))
     return shrunk
 
 
-def _with_code(autoencoder: keras.Model) -> keras.Model:
-    return keras.Model(autoencoder.inputs, [autoencoder.output, autoencoder.get_layer("code").output])
+def _with_latent(autoencoder: keras.Model) -> keras.Model:
+    return keras.Model(autoencoder.inputs, [autoencoder.output, autoencoder.get_layer("latent").output])
 
 
-def _residuals(parts: Parts, features: Any, directions: Any) -> Any:
-    """What the plane leaves of features; `LinearAutoencoder.residual` in Keras' words."""
-    plane = parts.plane
-    centred = ops.reshape(features / parts.scale, (-1, len(plane.mean))) - plane.mean
-    code = ops.matmul(centred, ops.transpose(directions)) * plane.gains
-    return ops.reshape(centred - ops.matmul(code, directions), (-1, *features.shape[1:]))
+def _residuals(parts: Parts, features: Any, components: Any) -> Any:
+    """Take away from features what the components rebuild of them: `Pca.residual` in Keras' words."""
+    pca = parts.pca
+    centred = ops.reshape(features / parts.scale, (-1, len(pca.mean))) - pca.mean
+    coordinates = ops.matmul(centred, ops.transpose(components)) * pca.gains
+    return ops.reshape(centred - ops.matmul(coordinates, components), (-1, *features.shape[1:]))

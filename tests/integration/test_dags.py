@@ -86,7 +86,7 @@ def test_train_model_trains_the_line_of_the_form_and_promotes(workspace: Path) -
     from cae_pipeline.wiring import connect
 
     deliver(workspace / "landing", "washers", "normal-1", washers(range(60)))
-    form = {"line": "washers", "epochs": 10, "seed": 0, "effort": "quick", "note": "from the form"}
+    form = {"line": "washers", "epochs": 10, "seed": 0, "preset": "quick", "note": "from the form"}
     results, _ = _run(workspace, ("train_model", "2026-01-31T04:00:00+00:00", form))
     [_, state, tasks] = results[0]
     assert state == "success"

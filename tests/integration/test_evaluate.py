@@ -18,11 +18,11 @@ target_false_alarm_rate = 0.1
 [model]
 height_px = 24
 width_px = 24
-detail = 2
+feature_resolution = 2
 filters = [8, 16]
-code_size = 12
+latent_size = 12
 [training]
-effort = "quick"
+preset = "quick"
 epochs = 6
 learning_rate = 5e-3
 """

@@ -379,7 +379,7 @@ def test_the_api_takes_verdicts_from_who_may_judge_and_from_nobody_else(inspecte
 
 def test_codes_are_kept_with_the_scores(inspected: Plant) -> None:
     rows = _all_scores(inspected)
-    codes = np.stack([np.frombuffer(row["latent"], "<f2") for row in rows])
-    assert codes.shape == (36, inspected.line.model.code_size)
-    assert np.isfinite(codes).all()
-    assert codes.std(axis=0).max() > 0
+    latents = np.stack([np.frombuffer(row["latent"], "<f2") for row in rows])
+    assert latents.shape == (36, inspected.line.model.latent_size)
+    assert np.isfinite(latents).all()
+    assert latents.std(axis=0).max() > 0

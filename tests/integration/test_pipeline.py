@@ -396,7 +396,7 @@ def test_a_challenger_that_learnt_nothing_is_refused_and_the_champion_stays(plan
     # only the view of a network that was hardly trained: what it rebuilds is grey, whatever it is shown
     lazy = replace(
         plant.line,
-        model=replace(plant.line.model, views=("intensity",)),
+        model=replace(plant.line.model, heads=("intensity",)),
         training=replace(plant.line.training, epochs=1, learning_rate=1e-6),
     )
     version = train_model(lazy, plant.services)

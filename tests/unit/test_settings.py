@@ -7,9 +7,18 @@ from typing import Any
 
 import pytest
 
+from cae_pipeline.cli.shared import preset_of
 from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import ConfigurationError, NotFoundError
-from cae_pipeline.settings import Settings, find_line, lines_schema, parse_lines, read_lines, read_settings
+from cae_pipeline.settings import (
+    RENAMED_KNOBS,
+    Settings,
+    find_line,
+    lines_schema,
+    parse_lines,
+    read_lines,
+    read_settings,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -33,7 +42,7 @@ def test_a_line_without_a_knob_has_every_default() -> None:
         ({"training": {"seed": -1}}, "lines.cells.training.seed"),
         ({"validation": {"max_quarantined_share": 2}}, "received 2"),
         (
-            {"model": {"detail": 3, "width_px": 40, "filters": [4, 4]}},
+            {"model": {"feature_resolution": 3, "width_px": 40, "filters": [4, 4]}},
             r"192 × 120 px, expected multiples of 16.*\[2, 4",
         ),
         ({"model": {"height_px": 65}}, r"lines.cells.model: layer 'decoder_1' restores a height"),
@@ -82,6 +91,44 @@ def test_the_committed_schema_is_that_of_the_code() -> None:
     committed = (REPOSITORY / "docs/lines.schema.json").read_text()
     assert committed == lines_schema()
     assert "max_quarantined_share" in json.loads(committed)["$defs"]["ValidationSettings"]["properties"]
+
+
+OLD_NAMES = [
+    ("model", "code_size", "latent_size", 8),
+    ("model", "detail", "feature_resolution", 2),
+    ("model", "views", "heads", ["texture"]),
+    ("training", "effort", "preset", "quick"),
+    ("training", "turns", "augmentations", ["rotate_180"]),
+]
+
+
+@pytest.mark.parametrize(("table", "old", "new", "value"), OLD_NAMES)
+def test_an_old_name_of_a_knob_is_read_and_the_new_one_is_told(table: str, old: str, new: str, value: Any) -> None:
+    with pytest.warns(FutureWarning, match=rf"lines.toml: lines.cells.{table}: {old} is called {new} now"):
+        lines = _parse(**{table: {old: value}})
+    assert lines == _parse(**{table: {new: value}})
+
+
+@pytest.mark.parametrize(("table", "old", "new", "value"), OLD_NAMES)
+def test_the_old_and_the_new_name_of_a_knob_at_once_are_refused(table: str, old: str, new: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=rf"lines.cells.{table}: received both {old} and {new}"):
+        _parse(**{table: {old: value, new: value}})
+
+
+def test_every_renamed_knob_is_tested_and_documented() -> None:
+    renamed = {(table, old, new) for table, names in RENAMED_KNOBS.items() for old, new in names.items()}
+    assert renamed == {(table, old, new) for table, old, new, _ in OLD_NAMES}
+    text = (REPOSITORY / "docs/lines.md").read_text()
+    for table, old, new in renamed:
+        assert f"| `{table}` | `{old}` | `{new}` |" in text
+
+
+def test_the_old_name_of_the_preset_is_taken_on_the_command_line_with_a_warning() -> None:
+    with pytest.warns(FutureWarning, match="--effort is called --preset now"):
+        assert preset_of(None, "quick") == "quick"
+    assert preset_of("quick", None) == "quick"
+    with pytest.raises(ConfigurationError, match="received both"):
+        preset_of("quick", "quick")
 
 
 def test_every_setting_is_documented() -> None:

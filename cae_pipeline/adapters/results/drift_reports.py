@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from cae_pipeline.adapters.results.database import insert
 from cae_pipeline.adapters.results.schema import drift_reports, model_versions, retrainings
 from cae_pipeline.domain.stamp import Stamp
-from cae_pipeline.statistics.drift import DriftReport, Shift
+from cae_pipeline.statistics.drift import DriftReport
+from cae_pipeline.statistics.shifts import Shift
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from cae_pipeline.statistics.metrics import auroc
 from cae_pipeline.statistics.split import Split, split_normal
 from cae_pipeline.training.export import to_onnx
 from cae_pipeline.training.fit_autoencoder import OnEpoch
-from cae_pipeline.training.fit_detector import FittedParts, fit_parts
-from cae_pipeline.training.nuisance import camera_movements
+from cae_pipeline.training.fit_detector import FittedDetector, fit_detector
+from cae_pipeline.training.nuisance import measure_nuisance_directions
 from cae_pipeline.training.parts import Parts
 
-MAX_CODES = 500
+MAX_LATENTS = 500
 """Normal images whose codes are kept; more say nothing new about what is usual."""
 
 
@@ -43,7 +43,7 @@ class FittedModel:
     graph: bytes
     threshold: Threshold
     split: Split
-    fit: FittedParts
+    fit: FittedDetector
     synthetic_scores: Scores
     synthetic_auroc: float
     train_seconds: float
@@ -75,7 +75,7 @@ def fit_model(
         image_ids, line.training, target_false_alarm_rate=line.target_false_alarm_rate, settled=settled or {}
     )
     started = time.perf_counter()
-    fit = fit_parts(
+    fit = fit_detector(
         images,
         split=split,
         model=line.model,
@@ -103,10 +103,12 @@ def fit_model(
 def _calibrated(fresh: Scorer, images: Pixels, split: Split) -> Scorer:
     """Tell a scorer what it says of normal images: of the held-out ones for scores, of more for the code."""
     held_out = fresh.score(images[list(split.calibration)])
-    others = [*split.validation, *split.train][: max(MAX_CODES - len(split.calibration), 0)]
-    codes = np.concatenate([held_out.codes, fresh.score(images[others]).codes])
-    movements = camera_movements(fresh, images[list(split.calibration)])
-    return replace(fresh, normal_scores=held_out.scores, normal_codes=codes, movements=movements)
+    others = [*split.validation, *split.train][: max(MAX_LATENTS - len(split.calibration), 0)]
+    latents = np.concatenate([held_out.latents, fresh.score(images[others]).latents])
+    nuisance_directions = measure_nuisance_directions(fresh, images[list(split.calibration)])
+    return replace(
+        fresh, normal_scores=held_out.scores, normal_latents=latents, nuisance_directions=nuisance_directions
+    )
 
 
 def settings_as_parameters(line: Line) -> dict[str, str | int | float]:

@@ -10,7 +10,7 @@ import structlog
 
 from cae_pipeline.adapters.results import model_versions
 from cae_pipeline.adapters.results.model_versions import ModelVersion
-from cae_pipeline.defects.synthesis import DamagedImages, with_defects
+from cae_pipeline.defects.synthesis import SyntheticDefects, with_defects
 from cae_pipeline.detector.cost import measure_cost
 from cae_pipeline.detector.scorer import ScoredImages, Scorer
 from cae_pipeline.domain.images import Floats, Pixels, resized
@@ -36,14 +36,14 @@ class EvaluationSet:
 
     Attributes:
         held_out: The challenger's calibration images.
-        damaged: The same with synthetic defects.
+        defective: The same with synthetic defects.
         recent: Newest images that nobody takes for defects and every model so far found quite usual.
         golden_normal: Images judged normal that no model learns from.
         golden_defective: Confirmed defects.
     """
 
     held_out: Pixels
-    damaged: DamagedImages
+    defective: SyntheticDefects
     recent: Pixels
     golden_normal: Pixels
     golden_defective: Pixels
@@ -67,8 +67,8 @@ def collect_evaluation_set(
         return stack(list(read_images(images, scorer.settings, services, doing=f"gate {line.name}")), scorer.settings)
 
     pixels = read(held_out)
-    damaged = with_defects(pixels, seed=line.training.seed)
-    return EvaluationSet(pixels, damaged, read(recent), read(golden["normal"]), read(golden["defect"]))
+    defective = with_defects(pixels, seed=line.training.seed)
+    return EvaluationSet(pixels, defective, read(recent), read(golden["normal"]), read(golden["defect"]))
 
 
 def challenger_figures(
@@ -102,16 +102,16 @@ def champion_figures(
 def model_figures(scorer: Scorer, threshold: float, evaluation: EvaluationSet) -> GateFigures:
     """Measure a model; NaN where its networks are broken."""
     try:
-        clean, damaged = scorer.score(evaluation.held_out), scorer.score(evaluation.damaged.images)
+        clean, defective = scorer.score(evaluation.held_out), scorer.score(evaluation.defective.images)
         recent = scorer.score(evaluation.recent).scores
         golden = [scorer.score(images).scores for images in (evaluation.golden_normal, evaluation.golden_defective)]
     except NonFiniteScoreError:
         return replace(BROKEN, threshold=threshold)
     return GateFigures(
-        synthetic_auroc=auroc(clean.scores, damaged.scores),
-        detected=float((damaged.scores > threshold).mean()),
+        synthetic_auroc=auroc(clean.scores, defective.scores),
+        detected=float((defective.scores > threshold).mean()),
         explained=_explained(clean),
-        undone=_undone(clean.shown, damaged, evaluation.damaged),
+        undone=_undone(clean.inputs, defective, evaluation.defective),
         threshold=threshold,
         held_out_flagged=float((clean.scores > threshold).mean()),
         score_spread=float(clean.scores.std()),
@@ -122,14 +122,15 @@ def model_figures(scorer: Scorer, threshold: float, evaluation: EvaluationSet) -
 
 
 def _explained(clean: ScoredImages) -> float:
-    error = np.mean((clean.reconstructions - clean.shown) ** 2, dtype=np.float64)
-    return float(1 - error / max(np.var(clean.shown, dtype=np.float64), 1e-12))
+    error = np.mean((clean.reconstructions - clean.inputs) ** 2, dtype=np.float64)
+    return float(1 - error / max(np.var(clean.inputs, dtype=np.float64), 1e-12))
 
 
-def _undone(wanted: Floats, damaged: ScoredImages, defects: DamagedImages) -> float:
+def _undone(wanted: Floats, defective: ScoredImages, defects: SyntheticDefects) -> float:
     where = resized(defects.masks.astype(np.float32), wanted.shape[1:3])[..., None]
     before, after = (
-        np.sum(where * (images - wanted) ** 2, dtype=np.float64) for images in (damaged.shown, damaged.reconstructions)
+        np.sum(where * (images - wanted) ** 2, dtype=np.float64)
+        for images in (defective.inputs, defective.reconstructions)
     )
     return float(1 - after / max(before, 1e-12))
 

@@ -89,7 +89,7 @@ def _store(model: FittedModel, services: Services, *, lineage: dict[str, str]) -
 
 def figures_of(model: FittedModel) -> dict[str, float]:
     """What a training is judged by, as numbers."""
-    fitted, threshold = model.fit.fitted, model.threshold
+    fitted, threshold = model.fit.fitted_autoencoder, model.threshold
     return {
         "synthetic_auroc": model.synthetic_auroc,
         "threshold": threshold.value,
@@ -100,8 +100,8 @@ def figures_of(model: FittedModel) -> dict[str, float]:
         "epochs": fitted.epochs,
         "best_epoch": fitted.best_epoch,
         "train_seconds": model.train_seconds,
-        "num_suspects": len(model.fit.suspects),
-        **{f"merit_of_{view}": merit for view, merit in model.fit.merits.items()},
+        "num_outliers": len(model.fit.outliers),
+        **{f"head_auroc_of_{head}": auroc for head, auroc in model.fit.head_aurocs.items()},
         "images_per_second": fitted.images_per_second,
     }
 

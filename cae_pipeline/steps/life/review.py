@@ -19,7 +19,7 @@ from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import ScoredImage
 from cae_pipeline.domain.verdict import WORDS, Verdict
 from cae_pipeline.errors import ConfigurationError
-from cae_pipeline.statistics.active_learning import newest_kinds
+from cae_pipeline.statistics.active_learning import choose_k_centers
 from cae_pipeline.steps.services import Services
 
 NEW_KIND_EVERY = 3
@@ -134,7 +134,7 @@ def _new_kinds(connection: sa.Connection, champion: ModelVersion, *, count: int)
     reviewed = flagged.reviewed_latents(connection, champion, limit=MAX_LATENTS)
     latents = _as_array(waiting)
     seen = _as_array(reviewed) if reviewed else latents[:0]
-    chosen = [waiting[position].image_id for position in newest_kinds(latents, seen, count=count)]
+    chosen = [waiting[position].image_id for position in choose_k_centers(latents, seen, count=count)]
     rows = {row.image_id: row for row in flagged.scored_images(connection, champion, chosen)}
     return [rows[image_id] for image_id in chosen if image_id in rows]
 

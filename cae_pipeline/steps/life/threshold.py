@@ -11,7 +11,7 @@ import structlog
 from cae_pipeline.adapters.results import ledger, model_versions, thresholds, verdicts
 from cae_pipeline.adapters.results.model_versions import ModelVersion
 from cae_pipeline.adapters.results.thresholds import FlaggedMap, ThresholdChange
-from cae_pipeline.detector.fusion import regions
+from cae_pipeline.detector.regions import regions
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import Region
 from cae_pipeline.errors import ArtefactError, TooFewVerdictsError

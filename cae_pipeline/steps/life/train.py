@@ -104,21 +104,21 @@ def _log_inputs(run: tracking.TrackingRun, line: Line, snapshot: Snapshot, *, no
 
 def _log_outcome(run: tracking.TrackingRun, line: Line, snapshot: Snapshot, model: FittedModel) -> None:
     run.log_metrics(figures_of(model))
-    if model.fit.suspects:
-        suspects = [snapshot.images[position] for position in model.fit.suspects]
-        run.log_text("".join(f"{image.batch_id}/{image.name}\n" for image in suspects), "suspects.txt")
+    if model.fit.outliers:
+        outliers = [snapshot.images[position] for position in model.fit.outliers]
+        run.log_text("".join(f"{image.batch_id}/{image.name}\n" for image in outliers), "outliers.txt")
         log.warning(
             "normal_images_suspected",
             line=line.name,
-            names=[image.name for image in suspects],
+            names=[image.name for image in outliers],
             advice="they look unlike all others called normal and were not learnt from: look at them",
         )
     held_out = snapshot.pixels[list(model.split.calibration[:NUM_EXAMPLES])]
-    damaged = with_defects(held_out, seed=line.training.seed).images
-    for pixels, name in ((held_out, "normal"), (damaged, "synthetic-defects")):
+    defective = with_defects(held_out, seed=line.training.seed).images
+    for pixels, name in ((held_out, "normal"), (defective, "synthetic-defects")):
         scored = model.scorer.score(pixels)
         sheet = pictures.contact_sheet(
-            scored.shown, scored.reconstructions, scored.maps, scored.scores, threshold=model.threshold.value
+            scored.inputs, scored.reconstructions, scored.maps, scored.scores, threshold=model.threshold.value
         )
         run.log_figure(sheet, f"contact-sheet-{name}.png")
 

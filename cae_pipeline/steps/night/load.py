@@ -37,6 +37,9 @@ def load_model(version: ModelVersion, services: Services) -> Scorer:
 def load_parts(version: ModelVersion, services: Services) -> Parts:
     """Load the Keras networks of a model, to train them further; raises as `load_model`."""
     # imported where it is needed: scoring does without TensorFlow
+    from cae_pipeline.training.quiet import import_tensorflow_quietly
+
+    import_tensorflow_quietly()
     from cae_pipeline.training.parts import parts_of
 
     artefact = read_artefact(version, services)
@@ -63,6 +66,9 @@ def _forward(artefact: Artefact, runtime: Runtime) -> Forward:
         return openvino_forward(artefact.graph)
     if runtime == "onnx":
         return onnx_forward(artefact.graph)
+    from cae_pipeline.training.quiet import import_tensorflow_quietly
+
+    import_tensorflow_quietly()
     from cae_pipeline.training.parts import parts_of
     from cae_pipeline.training.reference import keras_forward
 

@@ -13,7 +13,7 @@ from cae_pipeline.adapters import storage
 from cae_pipeline.adapters.results import batches, images, judgements
 from cae_pipeline.adapters.results.model_versions import ModelVersion, find_version
 from cae_pipeline.concurrency.parallel import batched, in_order
-from cae_pipeline.detector.fusion import regions
+from cae_pipeline.detector.regions import regions
 from cae_pipeline.detector.scorer import ScoredImages, Scorer
 from cae_pipeline.domain.outcome import AcceptedImage, Failed, FailureReason, Judgement, Outcome, Scored
 from cae_pipeline.reporting import pictures
@@ -183,5 +183,5 @@ class _Judge:
             regions=regions(anomaly_map, threshold=threshold, delivered_px=delivered_px),
             map_uri=str(uri),
             map_unit=threshold,
-            latent=scored.codes[position].astype("<f2").tobytes(),
+            latent=scored.latents[position].astype("<f2").tobytes(),
         )

@@ -46,14 +46,14 @@ def watch_drift(line: Line, night: date, services: Services) -> DriftReport:
         accepted = images.accepted_images(connection, [row.delivery_key for row in of_night])
         judged = judgements.scores_of_night(connection, line.name, night, champion.model_version)
     artefact = read_artefact(champion, services)
-    normal = Measures(facts_as_arrays(trained_on), artefact.normal_codes, artefact.normal_scores)
+    normal = Measures(facts_as_arrays(trained_on), artefact.normal_latents, artefact.normal_scores)
     latents = [np.frombuffer(row.latent, "<f2") for row in judged if row.latent is not None]
     tonight = Measures(
         facts_as_arrays(accepted),
-        np.array(latents, np.float32).reshape(-1, artefact.normal_codes.shape[1]),
+        np.array(latents, np.float32).reshape(-1, artefact.normal_latents.shape[1]),
         np.array([row.score for row in judged], np.float64),
     )
-    report = diagnose(Reference(normal, artefact.movements, champion.threshold), tonight)
+    report = diagnose(Reference(normal, artefact.nuisance_directions, champion.threshold), tonight)
     with services.write() as work:
         drift_reports.record_drift(
             work.connection, line.name, night, champion.model_version, report, watched_at=services.clock()

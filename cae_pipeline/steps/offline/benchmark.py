@@ -102,13 +102,13 @@ def as_markdown(result: Mapping[str, Any]) -> str:
 
 
 def _ablation_table(sets: Mapping[str, Any]) -> list[str]:
-    """One row per view: image AUROC with it alone, and without it."""
+    """One row per head: image AUROC with it alone, and without it."""
     first = next(iter(sets.values()))["runs"][0]["ablation"]
-    lines = ["| view | " + " | ".join(sets) + " |", "|---" * (len(sets) + 1) + "|"]
+    lines = ["| head | " + " | ".join(sets) + " |", "|---" * (len(sets) + 1) + "|"]
     for how, word in (("alone", "only"), ("without", "without")):
-        for view in first[how]:
-            means = [np.mean([run["ablation"][how][view] for run in row["runs"]]) for row in sets.values()]
-            lines.append(f"| {word} {view} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |")
+        for head in first[how]:
+            means = [np.mean([run["ablation"][how][head] for run in row["runs"]]) for row in sets.values()]
+            lines.append(f"| {word} {head} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |")
     whole = [row["mean"]["image_auroc"] for row in sets.values()]
     return [*lines, "| all | " + " | ".join(f"**{mean:.3f}**" for mean in whole) + " |"]
 

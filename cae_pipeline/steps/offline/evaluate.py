@@ -20,9 +20,10 @@ from cae_pipeline.detector.convolution import describe
 from cae_pipeline.detector.scorer import Scorer
 from cae_pipeline.detector.tiling import with_tiles
 from cae_pipeline.domain.images import Floats, Pixels
-from cae_pipeline.domain.line import AutoencoderSettings, Line, View
+from cae_pipeline.domain.line import AutoencoderSettings, Head, Line
 from cae_pipeline.errors import UnreadableImageError
-from cae_pipeline.statistics.metrics import ImageFigures, auroc, image_figures, pixel_figures
+from cae_pipeline.statistics.metrics import ImageFigures, auroc, image_figures
+from cae_pipeline.statistics.pixel_metrics import pixel_figures
 from cae_pipeline.steps.life.fit import FittedModel, fit_model
 from cae_pipeline.steps.offline.image_set import NORMAL, ImageSet, delivered_px
 from cae_pipeline.steps.services import Progress
@@ -63,7 +64,7 @@ def evaluate_set(
         limits: What one file may cost.
         progress: Shows what is going on.
         on_epoch: Told about every epoch.
-        ablation: Whether to judge with each view alone and without each.
+        ablation: Whether to judge with each head alone and without each.
 
     Returns:
         The keys of `docs/evaluation.md`, ready for JSON.
@@ -93,7 +94,7 @@ def evaluate_set(
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "num_train": len(train),
         "unreadable": [str(path) for path in (*unreadable, *broken)],
-        "suspects": [str(list(train)[position]) for position in model.fit.suspects],
+        "outliers": [str(list(train)[position]) for position in model.fit.outliers],
         "chosen": _chosen(line, model),
     }
     if ablation:
@@ -103,16 +104,16 @@ def evaluate_set(
 
 
 def _ablation(scorer: Scorer, pixels: Pixels, defective: NDArray[np.bool_]) -> dict[str, dict[str, float]]:
-    """Image AUROC with each view alone, and with all but it; nothing is trained anew."""
-    every = scorer.settings.views
+    """Image AUROC with each head alone, and with all but it; nothing is trained anew."""
+    every = scorer.settings.heads
 
-    def with_views(views: tuple[View, ...]) -> float:
-        scores = replace(scorer, settings=replace(scorer.settings, views=views)).score(pixels).scores
+    def with_heads(heads: tuple[Head, ...]) -> float:
+        scores = replace(scorer, settings=replace(scorer.settings, heads=heads)).score(pixels).scores
         return auroc(scores[~defective], scores[defective])
 
-    alone: dict[str, float] = {view: with_views((view,)) for view in every}
+    alone: dict[str, float] = {head: with_heads((head,)) for head in every}
     without: dict[str, float] = {
-        view: with_views(tuple(other for other in every if other != view)) for view in every if len(every) > 1
+        head: with_heads(tuple(other for other in every if other != head)) for head in every if len(every) > 1
     }
     return {"alone": alone, "without": without}
 
@@ -181,11 +182,11 @@ def _chosen(line: Line, model: FittedModel) -> dict[str, Any]:
         "model": asdict(line.model),
         "training": asdict(line.training),
         "num_parameters": sum(layer.num_parameters for layer in describe(line.model)),
-        "epochs": model.fit.fitted.epochs,
-        "best_epoch": model.fit.fitted.best_epoch,
-        "turns": list(model.fit.turns),
-        "merits": dict(model.fit.merits),
-        "weights": {view: profile.weight for view, profile in model.scorer.profiles.items()},
+        "epochs": model.fit.fitted_autoencoder.epochs,
+        "best_epoch": model.fit.fitted_autoencoder.best_epoch,
+        "augmentations": list(model.fit.augmentations),
+        "head_aurocs": dict(model.fit.head_aurocs),
+        "fusion_weights": {head: profile.fusion_weight for head, profile in model.scorer.profiles.items()},
         "threshold": asdict(model.threshold),
         "synthetic_auroc": model.synthetic_auroc,
     }

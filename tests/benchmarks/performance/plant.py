@@ -34,23 +34,23 @@ _LINE = """
 description = "{description}"
 [lines.{name}.model]
 channels = 3
-detail = {detail}
+feature_resolution = {resolution}
 [lines.{name}.training]
-effort = "{effort}"
+preset = "{preset}"
 epochs = 4
 [lines.{name}.validation]
 near_duplicates = false
 max_quarantined_share = 1
 """
 LINES = "".join(
-    _LINE.format(name=name, description=description, detail=detail, effort=effort)
-    for name, description, detail, effort in (
+    _LINE.format(name=name, description=description, resolution=resolution, preset=preset)
+    for name, description, resolution, preset in (
         ("px128", "512 px JPEG looked at with 128 px", 2, "normal"),
         ("px256", "512 px JPEG looked at with 256 px, the network of docs/quality.md", 4, "normal"),
         (SMALL, "128 px JPEG: what grows with the number of images must not hide behind decoding", 2, "quick"),
     )
 )
-"""The networks that are measured are those of `normal` effort; their weights hardly matter for speed."""
+"""The networks that are measured are those of the preset `normal`; their weights hardly matter for speed."""
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,10 @@ from cae_pipeline.adapters.results.queries import flagged, models, nights
 from cae_pipeline.adapters.results.queries.anomalies import AnomalyFilter, list_anomalies
 from cae_pipeline.adapters.results.queries.images import show_image
 from cae_pipeline.adapters.results.queries.paging import Page
-from cae_pipeline.adapters.results.unit_of_work import reading, unit_of_work
-from cae_pipeline.statistics.conformal import Threshold
-from cae_pipeline.domain.stamp import Stamp
 from cae_pipeline.adapters.results.thresholds import change_threshold
+from cae_pipeline.adapters.results.unit_of_work import reading, unit_of_work
+from cae_pipeline.domain.stamp import Stamp
+from cae_pipeline.statistics.conformal import Threshold
 from tests.benchmarks.performance.million import LINE, NOW, THRESHOLD
 
 Question = Callable[[sa.Connection], Any]

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from cae_pipeline.adapters.results import images as image_rows
-from cae_pipeline.detector.fusion import ViewProfile
+from cae_pipeline.detector.fusion import HeadProfile
 from cae_pipeline.detector.scorer import Scorer
 from cae_pipeline.detector.sessions import onnx_forward
 from cae_pipeline.domain.images import Pixels
@@ -65,7 +65,7 @@ class Faults:
                 "autoencoder", lambda array: array + random.normal(0, array.std() + 0.05, array.shape)
             ),
             "filters of the encoder shuffled": _on("encoder", lambda array: random.permutation(array, axis=-1)),
-            "plane forgotten": _on("plane.directions", np.zeros_like),
+            "components forgotten": _on("pca.components", np.zeros_like),
             "features in wrong units": _on("texture.scale", lambda array: array * 20),
             "discriminators' weights noise": _on("discriminator", lambda array: random.normal(0, 1, array.shape)),
         }
@@ -91,7 +91,7 @@ class Faults:
             ("normal scores of fewer images", replace(scorer, normal_scores=scorer.normal_scores[:20])),
             ("what is usual ten times too wide", _profiled(scorer, {v: _wider(p) for v, p in profiles.items()})),
             ("places of what is usual upside down", _profiled(scorer, {v: _turned(p) for v, p in profiles.items()})),
-            ("one view only, the weakest", replace(scorer, settings=replace(scorer.settings, views=("intensity",)))),
+            ("one head only, the weakest", replace(scorer, settings=replace(scorer.settings, heads=("intensity",)))),
         ):
             yield replace(self._candidate(kind, self.artefact.graph), scorer=wrong)
 
@@ -155,17 +155,17 @@ def _identity(graph: bytes) -> bytes:
     for node in model.graph.node:
         node.output[:] = ["unheard" if name == "reconstructions" else name for name in node.output]
         node.input[:] = ["unheard" if name == "reconstructions" else name for name in node.input]
-    model.graph.node.append(onnx.helper.make_node("Identity", ["shown"], ["reconstructions"], name="as_it_was"))
+    model.graph.node.append(onnx.helper.make_node("Identity", ["inputs"], ["reconstructions"], name="as_it_was"))
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _profiled(scorer: Scorer, profiles: dict[Any, ViewProfile]) -> Scorer:
+def _profiled(scorer: Scorer, profiles: dict[Any, HeadProfile]) -> Scorer:
     return replace(scorer, profiles=profiles)
 
 
-def _wider(profile: ViewProfile) -> ViewProfile:
+def _wider(profile: HeadProfile) -> HeadProfile:
     return replace(profile, spread=profile.spread * 10)
 
 
-def _turned(profile: ViewProfile) -> ViewProfile:
+def _turned(profile: HeadProfile) -> HeadProfile:
     return replace(profile, mean=profile.mean[::-1].copy(), spread=profile.spread[::-1].copy())

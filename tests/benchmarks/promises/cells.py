@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from cae_pipeline.adapters.results.models import ModelVersion
 
 from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.adapters.results import ledger, verdicts
-from cae_pipeline.adapters.results.models import ModelVersion
 from cae_pipeline.adapters.results.schema import batches
 from cae_pipeline.detector.scorer import Scorer
 from cae_pipeline.domain.images import Pixels

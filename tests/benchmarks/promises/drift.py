@@ -107,8 +107,8 @@ def _reference(cells: Cells, line: str) -> Reference:
     champion = cells.champion(line)
     artefact = read_artefact(champion, cells.services)
     trained_on = image_rows.snapshot_images(cells.services.engine, champion.model_version)
-    normal = Measures(facts_as_arrays(trained_on), artefact.normal_codes, artefact.normal_scores)
-    return Reference(normal, artefact.movements, champion.threshold)
+    normal = Measures(facts_as_arrays(trained_on), artefact.normal_latents, artefact.normal_scores)
+    return Reference(normal, artefact.nuisance_directions, champion.threshold)
 
 
 def _measured(cells: Cells, line: str, pictures: list[Grey]) -> Measures:
@@ -127,7 +127,7 @@ def _measured(cells: Cells, line: str, pictures: list[Grey]) -> Measures:
     scored = scorer.score(np.stack(pixels))
     return Measures(
         {name: np.array([getattr(fact, name) for fact in facts], np.float64) for name in FACTS},
-        scored.codes.astype("<f2").astype(np.float32),
+        scored.latents.astype("<f2").astype(np.float32),
         scored.scores,
     )
 
@@ -135,7 +135,7 @@ def _measured(cells: Cells, line: str, pictures: list[Grey]) -> Measures:
 def _drawn(pool: Measures, count: int, random: np.random.Generator) -> Measures:
     chosen = random.choice(len(pool.scores), min(count, len(pool.scores)), replace=False)
     return Measures(
-        {name: values[chosen] for name, values in pool.facts.items()}, pool.codes[chosen], pool.scores[chosen]
+        {name: values[chosen] for name, values in pool.facts.items()}, pool.latents[chosen], pool.scores[chosen]
     )
 
 
@@ -144,7 +144,7 @@ def _joined(usual: Measures, bad: Measures, random: np.random.Generator) -> Meas
     one, two = _drawn(usual, NIGHT_SIZE - num_bad, random), _drawn(bad, num_bad, random)
     return Measures(
         {name: np.concatenate([one.facts[name], two.facts[name]]) for name in one.facts},
-        np.concatenate([one.codes, two.codes]),
+        np.concatenate([one.latents, two.latents]),
         np.concatenate([one.scores, two.scores]),
     )
 

@@ -8,16 +8,16 @@ import pytest
 
 from cae_pipeline.statistics.drift import DriftReport, Measures, Reference, diagnose
 
-CODE_SIZE = 16
-RIGHT = np.eye(CODE_SIZE, dtype=np.float32)[:2]
-"""A camera that moves moves the first two numbers of the code."""
+LATENT_SIZE = 16
+RIGHT = np.eye(LATENT_SIZE, dtype=np.float32)[:2]
+"""A camera that moves moves the first two numbers of the latent."""
 
 
 def _measures(seed: int, count: int = 100, **changes: Any) -> Measures:
     random = np.random.default_rng(seed)
     facts = {"brightness": random.normal(0.5, 0.05, count), "contrast": random.normal(0.2, 0.02, count)}
-    codes = random.normal(0, 1, (count, CODE_SIZE)).astype(np.float32)
-    usual = Measures(facts, codes, random.gamma(4, 0.3, count))
+    latents = random.normal(0, 1, (count, LATENT_SIZE)).astype(np.float32)
+    usual = Measures(facts, latents, random.gamma(4, 0.3, count))
     return replace(usual, **changes)
 
 
@@ -38,8 +38,8 @@ def test_a_brighter_night_is_the_cameras_and_the_fact_is_named() -> None:
 
 def test_a_code_that_moves_as_a_moved_camera_moves_it_is_the_cameras_else_the_products() -> None:
     usual = _measures(2)
-    for direction, diagnosis in ((RIGHT[0], "camera"), (np.eye(CODE_SIZE, dtype=np.float32)[5], "product")):
-        assert _diagnosis(replace(usual, codes=usual.codes + 2 * direction)) == diagnosis
+    for direction, diagnosis in ((RIGHT[0], "camera"), (np.eye(LATENT_SIZE, dtype=np.float32)[5], "product")):
+        assert _diagnosis(replace(usual, latents=usual.latents + 2 * direction)) == diagnosis
 
 
 def test_scores_that_rise_or_fall_everywhere_are_a_stale_threshold() -> None:
@@ -50,12 +50,12 @@ def test_scores_that_rise_or_fall_everywhere_are_a_stale_threshold() -> None:
 
 def test_a_fifth_of_high_scores_and_odd_codes_is_defects_and_nothing_else() -> None:
     usual = _measures(4)
-    scores, codes = usual.scores.copy(), usual.codes.copy()
+    scores, latents = usual.scores.copy(), usual.latents.copy()
     scores[:20] += 4
-    codes[:20] += 1
+    latents[:20] += 1
     brightness = usual.facts["brightness"].copy()
     brightness[:20] -= 0.3
-    night = replace(usual, scores=scores, codes=codes, facts={**usual.facts, "brightness": brightness})
+    night = replace(usual, scores=scores, latents=latents, facts={**usual.facts, "brightness": brightness})
     report = diagnose(REFERENCE, night)
     assert (report.diagnosis, report.moved) == ("defects", ())
 
@@ -68,7 +68,7 @@ def test_quiet_nights_hardly_ever_raise_an_alarm() -> None:
 @pytest.mark.parametrize("count", [0, 1, 19])
 def test_a_handful_of_images_says_nothing(count: int) -> None:
     few = _measures(5, count)
-    report = diagnose(REFERENCE, replace(few, scores=few.scores + 99, codes=few.codes + 99))
+    report = diagnose(REFERENCE, replace(few, scores=few.scores + 99, latents=few.latents + 99))
     assert (report.diagnosis, report.shifts) == ("none", ())
     assert f"{count} images are too few" in report.reasons[0]
 

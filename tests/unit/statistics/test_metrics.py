@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import ndimage
-from sklearn.metrics import roc_auc_score
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cae_pipeline.statistics.metrics import auroc, image_figures, pixel_figures
+from cae_pipeline.statistics.metrics import auroc, average_precision, f1_score, image_figures
 
 
 def test_auroc_counts_pairs_and_halves_ties() -> None:
@@ -21,45 +23,27 @@ def test_false_alarms_come_with_an_interval_around_them() -> None:
     assert figures.f1 == pytest.approx(2 * 20 / (2 * 20 + 2))
 
 
-def _masks_and_maps(seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    random = np.random.default_rng(seed)
-    masks, maps = [], []
-    for index in range(12):
-        mask = np.zeros((40, 50 + index), bool)
-        if index % 2:
-            mask[5:15, 10:20] = mask[25:28, 30:45] = True
-        masks.append(mask)
-        maps.append((random.normal(0, 1, mask.shape) + 1.5 * mask).astype(np.float32))
-    return maps, masks
+SCORED = st.lists(st.tuples(st.integers(0, 6), st.booleans(), st.booleans()), min_size=2, max_size=40).filter(
+    lambda rows: {defective for _, defective, _ in rows} == {True, False}
+)
+"""Score (with many ties), whether it is defective, whether it was flagged."""
 
 
-def test_pixel_auroc_is_that_of_scikit_learn() -> None:
-    maps, masks = _masks_and_maps(0)
-    figures = pixel_figures(maps, masks)
-    flat = np.concatenate([m.ravel() for m in maps])
-    truth = np.concatenate([m.ravel() for m in masks])
-    assert figures is not None
-    assert figures.pixel_auroc == pytest.approx(roc_auc_score(truth, flat), abs=2e-3)
-    assert figures.num_masks == 6
+@given(SCORED)
+def test_the_figures_of_images_are_those_of_scikit_learn(rows: list[tuple[int, bool, bool]]) -> None:
+    scores, defective, flags = (np.array(column) for column in zip(*rows, strict=True))
+    floats = scores.astype(np.float64)
+    assert auroc(floats[~defective], floats[defective]) == pytest.approx(roc_auc_score(defective, floats), abs=1e-12)
+    expected = average_precision_score(defective, floats)
+    assert average_precision(floats, defective) == pytest.approx(expected, abs=1e-12)
+    assert f1_score(flags, defective) == pytest.approx(metrics.f1_score(defective, flags, zero_division=0.0))
 
 
-def test_pro_is_that_of_the_definition() -> None:
-    maps, masks = _masks_and_maps(1)
-    normal = np.sort(np.concatenate([m[~k] for m, k in zip(maps, masks, strict=True)]))
-    rates = np.linspace(0, 0.3, 200)
-    overlaps = []
-    for rate in rates:
-        limit = normal[len(normal) - int(rate * len(normal)) - 1]
-        parts = []
-        for anomaly_map, mask in zip(maps, masks, strict=True):
-            labels, count = ndimage.label(mask)
-            parts += [(anomaly_map[labels == i] > limit).mean() for i in range(1, count + 1)]
-        overlaps.append(np.mean(parts))
-    figures = pixel_figures(maps, masks)
-    assert figures is not None
-    assert figures.pro == pytest.approx(np.trapezoid(overlaps, rates) / 0.3, abs=5e-3)
+def test_f1_of_nothing_is_zero() -> None:
+    nothing = np.zeros(3, bool)
+    assert f1_score(nothing, nothing) == 0
 
 
-def test_without_a_marked_pixel_there_are_no_pixel_figures() -> None:
-    maps, masks = _masks_and_maps(0)
-    assert pixel_figures(maps, [np.zeros_like(mask) for mask in masks]) is None
+def test_auroc_of_one_kind_alone_is_an_error() -> None:
+    with pytest.raises(ValueError, match="received 0 normal and 2 defective scores"):
+        auroc(np.zeros(0), np.ones(2))

@@ -82,7 +82,7 @@ def test_a_transposed_convolution_is_not_the_inverse_of_the_convolution() -> Non
     "knobs",
     [
         AutoencoderSettings(),
-        AutoencoderSettings(height_px=32, width_px=48, channels=3, filters=(8, 12), kernel_size=(3, 5), code_size=7),
+        AutoencoderSettings(height_px=32, width_px=48, channels=3, filters=(8, 12), kernel_size=(3, 5), latent_size=7),
         AutoencoderSettings(height_px=19, width_px=19, filters=(4, 6), padding="valid", strides=(2, 2)),
         AutoencoderSettings(height_px=16, width_px=16, filters=(4,), kernel_regularizer=1e-3, activation="tanh"),
     ],
@@ -98,7 +98,7 @@ def test_the_description_is_that_of_the_network_that_is_built(knobs: Autoencoder
         network.get_layer(c.name).output.shape[1:] for c in convolutions
     ]
     assert network.output.shape[1:] == (knobs.height_px, knobs.width_px, knobs.channels)
-    assert network.get_layer("code").output.shape[1] == knobs.code_size
+    assert network.get_layer("latent").output.shape[1] == knobs.latent_size
 
 
 def test_the_l2_strength_reaches_every_kernel() -> None:
