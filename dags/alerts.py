@@ -2,7 +2,7 @@
 
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
-from cae_pipeline.orchestration.tasks import TASK_DEFAULTS, run_cae, tell
+from cae_pipeline.orchestration.tasks import TASK_DEFAULTS, check_lines, run_for_lines, tell
 
 
 @dag(
@@ -17,7 +17,8 @@ def alerts():
     @task
     def alert(dag_run=None):
         night = (dag_run.logical_date or dag_run.run_after).date()
-        tell(run_cae("alert", "--night", str(night)), get_current_context())
+        tell(run_for_lines("alert", "--night", str(night)), get_current_context())
+        check_lines("alert")
 
     alert()
 

@@ -1,12 +1,13 @@
 """Every night, for every line: find batches → validate → score → watch drift → publish → alert.
 
-A batch that is rejected fails its own task and the run, and stops nothing else. Images of a line
+A batch that is rejected, or a line that cannot be looked at, fails the run and stops nothing else. Images of a line
 without a champion wait. Any date can be run again: rows that are there stay as they are.
 """
 
 from airflow.sdk import CronTriggerTimetable, Param, TriggerRule, dag, get_current_context, task
 
-from cae_pipeline.orchestration.tasks import RETRAINING_WANTED, TASK_DEFAULTS, ReportLink, run_cae, tell
+from cae_pipeline.orchestration import tasks
+from cae_pipeline.orchestration.tasks import RETRAINING_WANTED, TASK_DEFAULTS, ReportLink, run_cae, run_for_lines
 
 
 def night_of(dag_run, params) -> str:
@@ -26,7 +27,7 @@ def night_of(dag_run, params) -> str:
 def nightly_inspection():
     @task
     def find_batches(dag_run=None, params=None):
-        return run_cae("find", "--night", night_of(dag_run, params))["batches"]
+        return run_for_lines("find", "--night", night_of(dag_run, params))["batches"]
 
     @task(map_index_template="{{ label }}")
     def validate(batch):
@@ -35,7 +36,7 @@ def nightly_inspection():
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def plan_chunks():
-        return run_cae("plan")["chunks"]
+        return run_for_lines("plan")["chunks"]
 
     @task(map_index_template="{{ label }}")
     def score(chunk):
@@ -45,7 +46,7 @@ def nightly_inspection():
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def watch_drift(dag_run=None, params=None):
-        return run_cae("watch", "--night", night_of(dag_run, params))["retrain"]
+        return run_for_lines("watch", "--night", night_of(dag_run, params))["retrain"]
 
     @task(outlets=[RETRAINING_WANTED])
     def ask_for_retraining(wanted, outlet_events=None):
@@ -57,11 +58,13 @@ def nightly_inspection():
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def alert(dag_run=None, params=None):
-        tell(run_cae("alert", "--night", night_of(dag_run, params)), get_current_context())
+        tasks.tell(run_for_lines("alert", "--night", night_of(dag_run, params)), get_current_context())
+        tasks.check_lines("alert")
 
     @task
     def conclude():
-        """Fail where a batch was rejected or a chunk not scored: such a run must not look clean."""
+        """Fail where a batch was rejected, a chunk not scored or a line left out: such a run must not look clean."""
+        tasks.check_lines("find_batches", "plan_chunks", "watch_drift")
 
     validated, chunks = validate.expand(batch=find_batches()), plan_chunks()
     scored, drifted, published = score.expand(chunk=chunks), watch_drift(), publish()

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cae_pipeline.cli.printing import Format, print_rows
+from cae_pipeline.cli.printing import Format, as_json, print_rows
 from cae_pipeline.cli.shared import EffortOption, OutOption, PresetOption, SeedOption, preset_of, with_training
 
 if TYPE_CHECKING:
-    from cae_pipeline.domain.line import Line
+    from cae_pipeline.steps.offline.evaluate_folder import EvaluationSettings
+
+AblationOption = Annotated[bool, typer.Option("--ablation", help="Judge with each head alone and without each.")]
+ContaminationOption = Annotated[
+    float,
+    typer.Option("--contamination", min=0, max=0.3, help="Share of defective images hidden among the normal ones."),
+]
+# a bracket without the backslash would be taken for a style and not be shown
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help=r"TOML with the knobs of one line: \[model], \[training], …")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,46 +35,26 @@ def evaluate(
     seed: SeedOption = None,
     preset: PresetOption = None,
     effort: EffortOption = None,
-    ablation: Annotated[bool, typer.Option("--ablation", help="Judge with each head alone and without each.")] = False,
-    contamination: Annotated[
-        float, typer.Option(min=0, max=0.3, help="Share of defective images hidden among the normal ones.")
-    ] = 0,
-    config: Annotated[Path | None, typer.Option(help="TOML with the knobs of one line: [model], [training], …")] = None,
+    ablation: AblationOption = False,
+    contamination: ContaminationOption = 0,
+    config: ConfigOption = None,
     out: OutOption = None,
     how: Annotated[Format, typer.Option("--format", "-f", help="table or json.")] = Format.TABLE,
 ) -> None:
     """Train on a folder's normal images and work out how well its defects are found."""
-    from cae_pipeline.training.quiet import import_tensorflow_quietly
-
-    import_tensorflow_quietly()
-    from cae_pipeline.adapters.decoding import DecodeLimits
     from cae_pipeline.settings import read_settings
-    from cae_pipeline.steps.offline.evaluate import evaluate_set
-    from cae_pipeline.steps.offline.image_set import channels_of, contaminated, find_image_set
+    from cae_pipeline.steps.offline.evaluate_folder import evaluate_folder
+    from cae_pipeline.steps.outputs import write_output
     from cae_pipeline.wiring import show_progress
 
-    images = find_image_set(folder)
-    hidden: tuple[Path, ...] = ()
-    if contamination:
-        images, hidden = contaminated(images, contamination, seed=seed or 0)
-    settings = read_settings()
-    limits = DecodeLimits(max_bytes=settings.max_bytes, max_pixels=settings.max_pixels)
-    line = with_training(
-        _line_of(config, channels=channels_of(images.train, limits)), seed=seed, preset=preset_of(preset, effort)
+    settings = _settings_of(
+        config, seed=seed, preset=preset_of(preset, effort), ablation=ablation, contamination=contamination
     )
-    epochs = show_progress(range(line.training.plan.epochs), total=line.training.plan.epochs, doing="train")
-    next(epochs, None)
-
-    def on_epoch(_epoch: int, _metrics: object) -> None:
-        next(epochs, None)
-
-    result = evaluate_set(images, line, limits, progress=show_progress, on_epoch=on_epoch, ablation=ablation)
-    result["hidden"] = [str(path) for path in hidden]
-    target = out or settings.path("evaluations", f"{images.name}-seed{line.training.seed}.json")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    result = evaluate_folder(folder, settings, progress=show_progress)
+    target = out or read_settings().path("evaluations", f"{result['set']}-seed{result['seed']}.json")
+    write_output(target, as_json(result, indent=2) + "\n")
     if how is Format.JSON:
-        print(json.dumps(result, indent=2))
+        print(as_json(result, indent=2))
         return
     _print_evaluation(result)
     print(f"\nwritten to {target}")
@@ -73,43 +62,54 @@ def evaluate(
 
 def benchmark(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Sets in the layout of MVTec AD.")],
-    seeds: Annotated[str, typer.Option(help="Separated by commas.")] = "0,1,2",
+    seeds: Annotated[str, typer.Option(help="Whole numbers from 0, separated by commas.")] = "0,1,2",
     preset: PresetOption = None,
     effort: EffortOption = None,
-    config: Annotated[Path | None, typer.Option(help="TOML with the knobs of one line.")] = None,
-    ablation: Annotated[bool, typer.Option("--ablation", help="Judge with each head alone and without each.")] = False,
-    contamination: Annotated[float, typer.Option(min=0, max=0.3, help="As in cae evaluate.")] = 0,
+    config: ConfigOption = None,
+    ablation: AblationOption = False,
+    contamination: ContaminationOption = 0,
     out: OutOption = None,
 ) -> None:
     """Evaluate several sets with several seeds, beside the floors of principal components."""
     from cae_pipeline.settings import read_settings
     from cae_pipeline.steps.offline.benchmark import as_markdown, run_benchmark
+    from cae_pipeline.steps.outputs import write_output
 
-    preset = preset_of(preset, effort)
-    options = ["--preset", preset] if preset else []
-    options += ["--config", str(config)] if config else []
-    options += ["--ablation"] if ablation else []
-    options += ["--contamination", str(contamination)] if contamination else []
-    result = run_benchmark(folders, seeds=[int(seed) for seed in seeds.split(",")], options=options)
+    numbers = _seeds(seeds)
+    settings = _settings_of(config, preset=preset_of(preset, effort), ablation=ablation, contamination=contamination)
+    result = run_benchmark(folders, seeds=numbers, settings=settings)
     target = out or read_settings().path("bench", "quality.json")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     table = as_markdown(result)
-    target.with_suffix(".md").write_text(table, encoding="utf-8")
+    write_output(target, as_json(result, indent=2) + "\n")
+    write_output(target.with_suffix(".md"), table)
     print(f"{table}\nwritten to {target} and {target.with_suffix('.md')}")
 
 
-def _line_of(config: Path | None, *, channels: int) -> Line:
-    import tomllib
+def _seeds(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise typer.BadParameter(f"--seeds: expected whole numbers from 0 such as 0,1,2, received {text!r}")
+    return [int(part) for part in parts]
 
-    from cae_pipeline.errors import NotFoundError
-    from cae_pipeline.settings import parse_lines
 
-    if config is not None and not config.is_file():
-        raise NotFoundError("file", str(config))
-    knobs = tomllib.loads(config.read_text(encoding="utf-8")) if config else {}
-    knobs = {**knobs, "model": {"channels": channels, **knobs.get("model", {})}}
-    return parse_lines({"lines": {"evaluated": knobs}}, where=str(config or "built-in knobs"))["evaluated"]
+def _settings_of(
+    config: Path | None, *, preset: str | None, ablation: bool, contamination: float, seed: int | None = None
+) -> EvaluationSettings:
+    """Put the knobs of a file and the options together; the images say whether three channels are needed, if not it."""
+    from cae_pipeline.adapters.decoding import DecodeLimits
+    from cae_pipeline.settings import parse_lines, read_settings, read_toml
+    from cae_pipeline.steps.offline.evaluate_folder import EvaluationSettings
+
+    knobs = read_toml(config) if config else {}
+    line = parse_lines({"lines": {"evaluated": knobs}}, where=str(config or "built-in knobs"))["evaluated"]
+    settings = read_settings()
+    return EvaluationSettings(
+        with_training(line, seed=seed, preset=preset),
+        DecodeLimits(max_bytes=settings.max_bytes, max_pixels=settings.max_pixels),
+        finds_channels="channels" not in knobs.get("model", {}),
+        ablation=ablation,
+        contamination=contamination,
+    )
 
 
 def _print_evaluation(result: dict[str, Any]) -> None:

@@ -49,15 +49,7 @@ def run_module(
         ProcessFailedError: If it ended with another exit code than 0, took too long, or printed no JSON object. The
             error holds the exit code, the last lines of standard error and the result, if there is one.
     """
-    # an argument list, never a shell: names of lines and batches come from outside
-    process = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", module, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    )
+    process = _start(module, *arguments)
     last_line: deque[str] = deque(maxlen=1)
     last_words: deque[str] = deque(maxlen=MAX_LAST_WORDS)
     told = hand_on or _to_standard_error
@@ -76,6 +68,18 @@ def run_module(
         timeout_seconds=timeout_seconds,
         last_words=tuple(last_words),
         result=result,
+    )
+
+
+def _start(module: str, *arguments: str) -> subprocess.Popen[str]:
+    # an argument list, never a shell: names of lines and batches come from outside
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", module, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
     )
 
 

@@ -11,12 +11,22 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Asset, BaseOperatorLink, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk import (
+    Asset,
+    BaseOperatorLink,
+    ExceptionRetryPolicy,
+    RetryAction,
+    RetryRule,
+    get_current_context,
+)
 
-from cae_pipeline.errors import StepRefusedError
+from cae_pipeline.errors import LinesFailedError, StepFailedError, StepRefusedError
 from cae_pipeline.orchestration.process import run_cae
 
-__all__ = ["RETRAINING_WANTED", "TASK_DEFAULTS", "ReportLink", "run_cae", "tell"]
+__all__ = ["RETRAINING_WANTED", "TASK_DEFAULTS", "ReportLink", "check_lines", "run_cae", "run_for_lines", "tell"]
+
+FAILED_LINES = "failed_lines"
+"""Key of the XCom that keeps which lines a task could not do, and why."""
 
 RETRAINING_WANTED = Asset(name="retraining_wanted", uri="cae://retraining-wanted")
 """A night or verdicts ask for a training; its event names line, trigger, reason and mode."""
@@ -41,6 +51,48 @@ class ReportLink(BaseOperatorLink):
 
         done = XCom.get_one(key="return_value", dag_id=ti_key.dag_id, task_id=ti_key.task_id, run_id=ti_key.run_id)
         return f"/cae/{done['report']}" if done else ""
+
+
+def run_for_lines(*arguments: str) -> dict[str, Any]:
+    """Run a `cae` command that works on all lines, and go on with the others where some of them fail.
+
+    Where a retry may help, it is tried first: the task fails while Airflow has tries left. Then the task succeeds with
+    what there is, and keeps what failed for `check_lines`.
+
+    Raises:
+        StepFailedError: If the command failed as a whole, or for lines that a retry may help.
+    """
+    ti: Any = get_current_context()["ti"]
+    try:
+        result = run_cae(*arguments)
+    except StepFailedError as error:
+        result = dict(error.result or {})
+        # a training that was asked for and an alert that is new would not be so again: a retry would forget them
+        would_forget = result.get("retrain") or result.get("new")
+        may_retry = error.retryable and ti.try_number <= ti.max_tries and not would_forget
+        if may_retry or not result.get("failed"):
+            raise
+        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400  # it says all there is to say
+    ti.xcom_push(key=FAILED_LINES, value=result["failed"])
+    return result
+
+
+def check_lines(*task_ids: str) -> None:
+    """Fail where a line failed in one of these tasks: such a run must not look clean.
+
+    Raises:
+        AirflowFailException: If any did. It is not retried, because those tasks were.
+    """
+    from airflow.sdk.exceptions import AirflowFailException
+
+    ti: Any = get_current_context()["ti"]
+    failed = {
+        f"{line} ({task_id})": reason
+        for task_id in task_ids
+        for line, reason in (ti.xcom_pull(task_ids=task_id, key=FAILED_LINES) or {}).items()
+    }
+    if failed:
+        raise AirflowFailException(str(LinesFailedError(failed, retryable=False)))
 
 
 def tell(alarm: Mapping[str, Any], context: Any) -> None:

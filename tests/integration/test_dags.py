@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from cae_pipeline.adapters.results.schema import drift_reports, model_versions, thresholds
 from infra.local.environment import local_environment
 from tests import asking
-from tests.conftest import Plant, deliver, png, washer, washers
+from tests.conftest import LINES_TOML, Plant, deliver, png, washer, washers
 
 REPOSITORY = Path(__file__).parents[2]
 # one process for all runs of a test: Airflow takes ten seconds to load
@@ -96,3 +98,23 @@ def test_train_model_trains_the_line_of_the_form_and_promotes(workspace: Path) -
     champion = asking.champion(connect(read_settings()))
     assert champion.model_version == "cae-washers/1"
     assert champion.figures["epochs"] == 10
+
+
+@pytest.mark.timeout(600)
+def test_a_line_that_cannot_be_watched_stops_no_other_and_makes_the_night_red(plant: Plant) -> None:
+    (plant.workspace / "lines.toml").write_text(LINES_TOML.replace("washers", "bolts") + LINES_TOML)
+    broken = {"line": "bolts", "artefact_sha256": "0" * 64, "artefact_uri": "file:///nowhere"}
+    with plant.services.engine.begin() as connection:
+        for table, changes in ((model_versions, broken), (thresholds, {})):
+            [row] = connection.execute(sa.select(table)).mappings()
+            copy = {**row, **changes, "threshold_id": 99, "model_version": "cae-bolts/1"}
+            connection.execute(sa.insert(table), [{name: copy[name] for name in row}])
+    deliver(plant.landing, "washers", "2026-01-31", washers(range(300, 310)))
+    results, log = _run(plant.workspace, ("nightly_inspection", "2026-01-31T23:30:00+00:00", {}))
+    [_, state, tasks] = results[0]
+    assert state == "failed"
+    assert tasks["score"] == tasks["watch_drift"] == tasks["publish"] == tasks["alert"] == ["success"]
+    assert tasks["conclude"] == ["failed"]
+    assert "bolts (watch_drift): " in log
+    with plant.services.engine.begin() as connection:
+        assert connection.scalars(sa.select(drift_reports.c.line)).all() == ["washers"]

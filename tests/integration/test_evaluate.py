@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import json
+from datetime import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
+from cae_pipeline.adapters.decoding import DecodeLimits
 from cae_pipeline.cli import app
+from cae_pipeline.domain.line import GateSettings, Line, TrainingSettings
 from cae_pipeline.errors import CaeError
 from cae_pipeline.steps.offline.benchmark import run_benchmark
+from cae_pipeline.steps.offline.evaluate_folder import EvaluationSettings
 from cae_pipeline.steps.offline.image_set import find_image_set
 from tests.conftest import png, washer
 
@@ -118,12 +123,18 @@ def test_a_benchmark_writes_one_table_with_floors_spread_and_ablation(
     assert table.strip() in done.output
 
 
-def test_an_evaluation_that_fails_stops_the_benchmark_and_says_why(
-    folder: Path, tmp_path: Path, bare_workspace: Path
-) -> None:
-    (tmp_path / "knobs.toml").write_text("[model]\nheight_px = 65\n")
-    with pytest.raises(CaeError, match=r"seed 0 ended with exit code 3: .*decoder_1"):
-        run_benchmark([folder], seeds=[0], options=["--config", str(tmp_path / "knobs.toml")])
+def test_an_evaluation_that_fails_stops_the_benchmark_and_says_why(folder: Path) -> None:
+    for path in sorted((folder / "train/good").iterdir())[10:]:
+        path.unlink()
+    settings = EvaluationSettings(Line("evaluated"), DecodeLimits())
+    with pytest.raises(CaeError, match=r"washers with seed 7 ended with exit code 3: .*expected at least"):
+        run_benchmark([folder], seeds=[7], settings=settings)
+
+
+def test_a_process_of_its_own_is_told_every_setting(folder: Path) -> None:
+    line = Line("evaluated", expected_by=time(22), training=TrainingSettings(seed=3), gate=GateSettings(approval=True))
+    settings = EvaluationSettings(line, DecodeLimits(max_pixels=7), contamination=0.1, ablation=True)
+    assert TypeAdapter(EvaluationSettings).validate_python(settings.as_json()) == settings
 
 
 def test_a_folder_of_another_layout_says_what_is_missing(tmp_path: Path) -> None:

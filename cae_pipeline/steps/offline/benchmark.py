@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
 import platform
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import structlog
+from joblib import cpu_count
 
 from cae_pipeline.adapters.decoding import DecodeLimits, read_for_network
 from cae_pipeline.domain.images import to_floats
-from cae_pipeline.errors import CaeError, UnreadableImageError
+from cae_pipeline.errors import UnreadableImageError
 from cae_pipeline.statistics.baseline import SIDE_PX, floor_scores
 from cae_pipeline.statistics.metrics import auroc
+from cae_pipeline.steps.offline.evaluate_folder import EvaluationSettings, evaluate_alone
 from cae_pipeline.steps.offline.image_set import NORMAL, ImageSet, find_image_set
 
 log = structlog.get_logger()
@@ -41,18 +39,18 @@ COLUMNS = (
 FIGURES = ("image_auroc", "pixel_auroc", "pro", "train_seconds", "images_per_second", "peak_memory_bytes")
 
 
-def run_benchmark(folders: Sequence[Path], *, seeds: Sequence[int], options: Sequence[str]) -> dict[str, Any]:
-    """Run `cae evaluate` on every set with every seed, each in a process of its own.
+def run_benchmark(folders: Sequence[Path], *, seeds: Sequence[int], settings: EvaluationSettings) -> dict[str, Any]:
+    """Evaluate every set with every seed, each in a process of its own.
 
     A process of its own, since the peak of the memory is that of a process.
 
     Args:
         folders: Sets in the layout of MVTec AD.
-        seeds: Of splits, weights and defects.
-        options: Handed on to `cae evaluate`.
+        seeds: Of splits, weights and defects; each takes the place of the one in the settings.
+        settings: How each set is evaluated.
 
     Returns:
-        `machine`, `options`, and per set its `runs`, `mean` and `spread` (largest less smallest) of each
+        `machine`, `seeds`, `settings`, and per set its `runs`, `mean` and `spread` (largest less smallest) of each
         figure, and the `floors`; ready for JSON.
 
     Raises:
@@ -61,17 +59,17 @@ def run_benchmark(folders: Sequence[Path], *, seeds: Sequence[int], options: Seq
     sets = {folder: find_image_set(folder) for folder in folders}
     results = {}
     for folder, images in sets.items():
-        runs = [_evaluate(folder, seed, options) for seed in seeds]
+        runs = [_evaluate(folder, seed, settings) for seed in seeds]
         results[images.name] = {
             "num_train": runs[0]["num_train"],
             "num_normal": runs[0]["num_normal"],
             "num_defective": runs[0]["num_defective"],
-            "floors": _floors(images),
+            "floors": _floors(images, settings.limits),
             **_summary(runs),
             "runs": runs,
         }
         log.info("set_measured", set=images.name, **results[images.name]["mean"])
-    return {"machine": _machine(), "seeds": list(seeds), "options": list(options), "sets": results}
+    return {"machine": _machine(), "seeds": list(seeds), "settings": settings.as_json(), "sets": results}
 
 
 def as_markdown(result: Mapping[str, Any]) -> str:
@@ -113,19 +111,9 @@ def _ablation_table(sets: Mapping[str, Any]) -> list[str]:
     return [*lines, "| all | " + " | ".join(f"**{mean:.3f}**" for mean in whole) + " |"]
 
 
-def _evaluate(folder: Path, seed: int, options: Sequence[str]) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as temporary:
-        out = Path(temporary) / "figures.json"
-        command = [sys.executable, "-m", "cae_pipeline", "evaluate", str(folder)]
-        command += ["--seed", str(seed), "--out", str(out), "--format", "json", *options]
-        # our own words and paths, no shell
-        done = subprocess.run(  # noqa: S603
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
-        )
-        if done.returncode:
-            said = done.stderr.strip()[-2000:]
-            raise CaeError(f"cae evaluate {folder} --seed {seed} ended with exit code {done.returncode}: {said}")
-        result: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+def _evaluate(folder: Path, seed: int, settings: EvaluationSettings) -> dict[str, Any]:
+    line = replace(settings.line, training=replace(settings.line.training, seed=seed))
+    result = evaluate_alone(folder, replace(settings, line=line))
     log.info("seed_measured", set=result["set"], seed=seed, image_auroc=result["image_auroc"])
     return result
 
@@ -138,8 +126,7 @@ def _summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     }
 
 
-def _floors(images: ImageSet) -> dict[str, float]:
-    limits = DecodeLimits()
+def _floors(images: ImageSet, limits: DecodeLimits) -> dict[str, float]:
     train = _grey(images.train, limits)
     test = _grey([path for path, _, _ in images.test], limits)
     scores = floor_scores(np.stack(list(train.values())), np.stack(list(test.values())))
@@ -163,4 +150,4 @@ def _grey(paths: Sequence[Path], limits: DecodeLimits) -> dict[Path, Any]:
 
 
 def _machine() -> dict[str, Any]:
-    return {"processor": platform.processor() or platform.machine(), "num_cores": os.cpu_count()}
+    return {"processor": platform.processor() or platform.machine(), "num_cores": cpu_count()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import resource
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,7 @@ import structlog
 from numpy.typing import NDArray
 
 from cae_pipeline.adapters.decoding import DecodeLimits, decode, read_for_network
+from cae_pipeline.concurrency.memory import peak_memory_bytes
 from cae_pipeline.detector.convolution import describe
 from cae_pipeline.detector.scorer import Scorer
 from cae_pipeline.detector.tiling import with_tiles
@@ -91,7 +91,7 @@ def evaluate_set(
         "per_defect_type": _by_type(judged, threshold),
         "train_seconds": model.train_seconds,
         "images_per_second": len(test) / seconds,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_memory_bytes": peak_memory_bytes(),
         "num_train": len(train),
         "unreadable": [str(path) for path in (*unreadable, *broken)],
         "outliers": [str(list(train)[position]) for position in model.fit.outliers],

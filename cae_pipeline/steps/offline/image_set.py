@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def find_image_set(folder: Path) -> ImageSet:
     return ImageSet(folder.resolve().name, tuple(train), tuple(test))
 
 
-def channels_of(paths: Sequence[Path], limits: DecodeLimits) -> int:
+def channels_of(paths: Sequence[Path], limits: DecodeLimits) -> Literal[1, 3]:
     """3 if any of some images shows colour, else 1; a grey image saved as RGB has none."""
     for path in paths[:20]:
         try:
