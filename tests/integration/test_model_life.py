@@ -67,7 +67,9 @@ def _flagged(plant: Plant) -> dict[str, dict[str, Any]]:
 
 def _all_scores(plant: Plant) -> list[sa.RowMapping]:
     with plant.services.engine.connect() as connection:
-        return list(connection.execute(sa.select(schema.scores)).mappings())
+        # PostgreSQL hands rows that were updated out last
+        in_order = sa.select(schema.scores).order_by(schema.scores.c.batch_key, schema.scores.c.name)
+        return list(connection.execute(in_order).mappings())
 
 
 def _judge(plant: Plant, name: str, word: str) -> str:
