@@ -372,13 +372,11 @@ def test_a_second_model_sees_the_verdicts_and_judges_old_batches_beside_the_firs
 
 
 def test_the_gate_judges_on_images_the_challenger_has_not_trained_on_whatever_its_seed(
-    plant: Plant, monkeypatch: pytest.MonkeyPatch
+    challenged: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = replace(plant.line, training=replace(plant.line.training, seed=5, epochs=2))
-    version = train_model(other, plant.services)
-    engine = plant.services.engine
+    engine = challenged.services.engine
     parts = {
-        part: models.snapshot_members(engine, version.model_version, part=part)
+        part: models.snapshot_members(engine, "cae-washers/2", part=part)
         for part in ("train", "validation", "calibration")
     }
     assert [len(members) for members in parts.values()] == [52, 12, 16]
@@ -392,20 +390,18 @@ def test_the_gate_judges_on_images_the_challenger_has_not_trained_on_whatever_it
         return read_images(rows, *rest, **more)
 
     monkeypatch.setattr(gate, "read_images", spy)
-    promote_challenger(plant.line, version.model_version, plant.services)
+    promote_challenger(challenged.line, "cae-washers/2", challenged.services)
     assert looked_at == parts["calibration"]
 
 
-def test_a_champion_whose_files_are_broken_does_not_bar_its_successor(plant: Plant) -> None:
-    champion = ledger.champion_of(plant.services.engine, "washers")
-    specification = plant.services.model_folder(champion.artefact_sha256) / "specification.json"
+def test_a_champion_whose_files_are_broken_does_not_bar_its_successor(challenged: Plant) -> None:
+    champion = ledger.champion_of(challenged.services.engine, "washers")
+    specification = challenged.services.model_folder(champion.artefact_sha256) / "specification.json"
     specification.write_text(specification.read_text() + " ")
-    successor = replace(plant.line, training=replace(plant.line.training, seed=3))
-    version = train_model(successor, plant.services)
-    decision = promote_challenger(successor, version.model_version, plant.services)
+    decision = promote_challenger(challenged.line, "cae-washers/2", challenged.services)
     assert decision.promote, decision.reasons
     assert not any("(champion" in reason for reason in decision.reasons)
-    assert ledger.champion_of(plant.services.engine, "washers").model_version == version.model_version
+    assert ledger.champion_of(challenged.services.engine, "washers").model_version == "cae-washers/2"
 
 
 def test_a_challenger_that_learnt_nothing_is_refused_and_the_champion_stays(plant: Plant) -> None:
