@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -122,9 +123,9 @@ def bare_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def workspace(bare_workspace: Path, use_copy: Callable[..., None]) -> Path:
+def workspace(bare_workspace: Path, use_copy: Callable[[str], None]) -> Path:
     """An empty workspace with a lines file and a results database, both named by the environment."""
-    use_copy(trained=False)
+    use_copy("migrated")
     return bare_workspace
 
 
@@ -152,7 +153,7 @@ def line(workspace: Path) -> Line:
 
 
 @pytest.fixture(scope="session")
-def trained_workspace(trained_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_workspace(make_template: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace whose line has a champion; trained once on each database, copied by those who use it."""
     from cae_pipeline.settings import Settings, read_lines
     from cae_pipeline.steps.life.promote import promote_challenger
@@ -162,7 +163,7 @@ def trained_workspace(trained_database_url: str, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("trained") / "workspace"
     folder.mkdir()
     (folder / "lines.toml").write_text(LINES_TOML)
-    services = connect(Settings(workspace=folder, results_url=trained_database_url))
+    services = connect(Settings(workspace=folder, results_url=make_template("trained", "migrated")))
     line = read_lines(folder / "lines.toml")["washers"]
     deliver(folder / "landing", "washers", "normal-1", washers(NORMAL))
     version = train_model(line, services, note="for the tests")
@@ -171,18 +172,45 @@ def trained_workspace(trained_database_url: str, tmp_path_factory: pytest.TempPa
     return folder
 
 
-@pytest.fixture
-def plant(trained_workspace: Path, bare_workspace: Path, use_copy: Callable[..., None]) -> Plant:
-    """An installation of one's own with a champion."""
-    import shutil
+@pytest.fixture(scope="session")
+def challenged_workspace(
+    trained_workspace: Path, make_template: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The trained workspace with a second model, cae-washers/2, which has learnt from other parts of the images."""
+    from cae_pipeline.settings import Settings, read_lines
+    from cae_pipeline.steps.life.train import train_model
+    from cae_pipeline.wiring import connect
 
+    folder = tmp_path_factory.mktemp("challenged") / "workspace"
+    shutil.copytree(trained_workspace, folder)
+    services = connect(Settings(workspace=folder, results_url=make_template("challenged", "trained")))
+    line = read_lines(folder / "lines.toml")["washers"]
+    train_model(replace(line, training=replace(line.training, seed=3)), services)
+    services.engine.dispose()
+    return folder
+
+
+@pytest.fixture
+def plant(trained_workspace: Path, bare_workspace: Path, use_copy: Callable[[str], None]) -> Plant:
+    """An installation of one's own with a champion."""
+    use_copy("trained")
+    return _plant(trained_workspace, bare_workspace)
+
+
+@pytest.fixture
+def challenged(challenged_workspace: Path, bare_workspace: Path, use_copy: Callable[[str], None]) -> Plant:
+    """An installation of one's own with a champion and a challenger, cae-washers/2."""
+    use_copy("challenged")
+    return _plant(challenged_workspace, bare_workspace)
+
+
+def _plant(original: Path, workspace: Path) -> Plant:
     from cae_pipeline.settings import read_lines, read_settings
     from cae_pipeline.wiring import connect
 
-    shutil.copytree(trained_workspace, bare_workspace, dirs_exist_ok=True)
-    use_copy(trained=True)
-    line = read_lines(bare_workspace / "lines.toml")["washers"]
-    return Plant(line, connect(read_settings()), bare_workspace)
+    shutil.copytree(original, workspace, dirs_exist_ok=True)
+    line = read_lines(workspace / "lines.toml")["washers"]
+    return Plant(line, connect(read_settings()), workspace)
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from tests.postgresql import UNSAFE_BUT_FAST, PostgresqlServer, find_programs, start_postgresql
 
 KINDS = ("sqlite", "postgresql")
-EMPTY, MIGRATED, TRAINED = "template1", "migrated", "trained"
-"""What a test's PostgreSQL database is a copy of: nothing, the tables, or tables with a trained champion."""
+EMPTY, MIGRATED = "template1", "migrated"
+"""What a test's PostgreSQL database may be a copy of: nothing, and the tables; `make_template` makes more."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -97,29 +97,40 @@ def new_database_url(database_kind: str, tmp_path: Path, request: pytest.Fixture
 @pytest.fixture
 def use_copy(
     database_kind: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Callable[..., None]:
-    """Let the environment name a copy of a PostgreSQL database, with a champion if `trained`.
+) -> Callable[[str], None]:
+    """Let the environment name a copy of one of the PostgreSQL databases, by its name there.
 
     On SQLite nothing is to be done: the workspace holds its own file.
     """
 
-    def use(*, trained: bool) -> None:
+    def use(template: str) -> None:
         if database_kind == "postgresql":
-            copy = request.getfixturevalue("copy_postgresql")
-            monkeypatch.setenv("CAE_RESULTS_URL", copy(TRAINED if trained else MIGRATED))
+            monkeypatch.setenv("CAE_RESULTS_URL", request.getfixturevalue("copy_postgresql")(template))
 
     return use
 
 
 @pytest.fixture(scope="session")
-def trained_database_url(database_kind: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """URL of the database of the trained workspace; empty on SQLite, whose file is in the workspace."""
+def make_template(database_kind: str, request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], str]]:
+    """Create a PostgreSQL database under a name, as a copy of another, for `use_copy`; returns its URL.
+
+    On SQLite nothing is created and the URL is empty, which the settings take for the file in the workspace.
+    """
     if database_kind == "sqlite":
-        yield ""
+        yield lambda _name, _template: ""
         return
+    # asked for now, so that the server outlives this fixture
     server: PostgresqlServer = request.getfixturevalue("migrated_postgresql")
-    yield server.create_database(TRAINED, template=MIGRATED)
-    server.drop_database(TRAINED)
+    names: list[str] = []
+
+    def make(name: str, template: str) -> str:
+        url = server.create_database(name, template=template)
+        names.append(name)
+        return url
+
+    yield make
+    for name in names:
+        server.drop_database(name)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-from cae_pipeline.adapters.results.schema import champions, model_versions, thresholds
+from cae_pipeline.adapters.results.schema import model_versions, thresholds
 from cae_pipeline.cli import app
 from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import ConcurrentChangeError, LinesFailedError
@@ -33,7 +33,6 @@ def two_lines(plant: Plant) -> Plant:
         for table, changes in (
             (model_versions, {"line": "bolts", "artefact_sha256": "0" * 64, "artefact_uri": "file:///nowhere"}),
             (thresholds, {"threshold_id": 99}),
-            (champions, {"line": "bolts", "threshold_id": 99}),
         ):
             [row] = connection.execute(sa.select(table)).mappings()
             connection.execute(sa.insert(table), [{**row, **changes, "model_version": "cae-bolts/1"}])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from cae_pipeline.adapters.results.schema import champions, model_versions, thresholds
+from cae_pipeline.adapters.results.schema import model_versions, thresholds
 from tests.conftest import Plant
 
 # written at the end of the process, however it ends
@@ -55,7 +55,7 @@ def test_a_command_that_trains_nothing_loads_neither_tensorflow_nor_keras(
     with plant.services.engine.begin() as connection:
         if words[0] == "promote":
             # the gate has something to decide where nobody serves yet
-            connection.execute(sa.delete(champions))
+            connection.execute(sa.update(model_versions).values(state="candidate"))
         if words[0] == "champion":
             _let_another_serve(connection)
     done = subprocess.run([sys.executable, "-m", "cae_pipeline", *words], capture_output=True, text=True, check=False)
@@ -67,10 +67,11 @@ def test_a_command_that_trains_nothing_loads_neither_tensorflow_nor_keras(
 
 
 def _let_another_serve(connection: sa.Connection) -> None:
-    for table, changes in ((model_versions, {"version": 2}), (thresholds, {"threshold_id": 99})):
-        [row] = connection.execute(sa.select(table)).mappings()
-        connection.execute(sa.insert(table), [{**row, **changes, "model_version": "cae-washers/2"}])
-    connection.execute(sa.update(champions).values(model_version="cae-washers/2", threshold_id=99))
+    [row] = connection.execute(sa.select(model_versions)).mappings()
+    connection.execute(sa.update(model_versions).values(state="superseded"))
+    connection.execute(sa.insert(model_versions), [{**row, "version": 2, "model_version": "cae-washers/2"}])
+    [row] = connection.execute(sa.select(thresholds)).mappings()
+    connection.execute(sa.insert(thresholds), [{**row, "threshold_id": 99, "model_version": "cae-washers/2"}])
 
 
 def test_the_plugin_of_airflow_loads_neither_tensorflow_nor_keras(workspace: Path) -> None:

@@ -161,16 +161,15 @@ def test_verdicts_choose_a_threshold_by_f1_and_by_cost(inspected: Plant) -> None
     assert dear_alarm.threshold >= dear_miss.threshold
 
 
-def test_a_rollback_is_an_event_and_the_past_knows_who_served_when(inspected: Plant) -> None:
-    services = inspected.services
-    second = train_model(replace(inspected.line, training=replace(inspected.line.training, seed=3)), services)
-    assert promote_challenger(inspected.line, second.model_version, services).promote
+def test_a_rollback_is_an_event_and_the_past_knows_who_served_when(challenged: Plant) -> None:
+    services = challenged.services
+    assert promote_challenger(challenged.line, "cae-washers/2", services).promote
     between = services.clock()
-    assert roll_back(inspected.line, services, note="too many false alarms").model_version == "cae-washers/1"
+    assert roll_back(challenged.line, services, note="too many false alarms").model_version == "cae-washers/1"
     assert asking.champion(services).model_version == "cae-washers/1"
     assert asking.champion(services, as_of=between).model_version == "cae-washers/2"
     assert asking.version(services, "cae-washers/2").state == "rolled_back"
-    *_, last = _ledger(inspected)
+    *_, last = _ledger(challenged)
     assert [getattr(last, name) for name in ("event", "from_version", "to_version", "note")] == [
         "rollback",
         "cae-washers/2",
@@ -179,9 +178,9 @@ def test_a_rollback_is_an_event_and_the_past_knows_who_served_when(inspected: Pl
     ]
     assert tracking.alias_of(services.tracking_uri, "cae-washers", "champion") == 1
     # forth again, by name
-    assert roll_back(inspected.line, services, to="cae-washers/2").model_version == "cae-washers/2"
+    assert roll_back(challenged.line, services, to="cae-washers/2").model_version == "cae-washers/2"
     with pytest.raises(CaeError, match="serves line 'washers' already"):
-        roll_back(inspected.line, services, to="cae-washers/2")
+        roll_back(challenged.line, services, to="cae-washers/2")
 
 
 def test_a_first_champion_has_nobody_to_go_back_to(plant: Plant) -> None:
@@ -198,21 +197,20 @@ def test_mlflows_alias_is_repaired_from_the_table(plant: Plant) -> None:
     assert keep_house(plant.services, map_retention_days=90, backup_count=2).aliases_repaired == ()
 
 
-def test_a_line_that_wants_approval_is_served_by_the_old_model_until_a_person_agrees(plant: Plant) -> None:
-    careful = replace(plant.line, gate=replace(plant.line.gate, approval=True))
-    version = train_model(replace(careful, training=replace(careful.training, seed=3)), plant.services)
+def test_a_line_that_wants_approval_is_served_by_the_old_model_until_a_person_agrees(challenged: Plant) -> None:
+    careful = replace(challenged.line, gate=replace(challenged.line.gate, approval=True))
     with pytest.raises(CaeError, match="does not wait for approval"):
-        approve_challenger(careful, version.model_version, plant.services)
-    decision = promote_challenger(careful, version.model_version, plant.services)
+        approve_challenger(careful, "cae-washers/2", challenged.services)
+    decision = promote_challenger(careful, "cae-washers/2", challenged.services)
     assert (decision.promote, decision.awaits_approval) == (True, True)
-    assert asking.champion(plant.services).model_version == "cae-washers/1"
-    page = (plant.workspace / decision_page(version.model_version)).read_text()
+    assert asking.champion(challenged.services).model_version == "cae-washers/1"
+    page = (challenged.workspace / decision_page("cae-washers/2")).read_text()
     assert "awaits approval" in page
     assert "cae champion approve washers cae-washers/2" in page
-    boss = replace(plant.services, author="boss")
-    assert approve_challenger(careful, version.model_version, boss).model_version == "cae-washers/2"
-    assert asking.champion(plant.services).model_version == "cae-washers/2"
-    assert [(row.event, row.author) for row in _ledger(plant)][-1] == ("promotion", "boss")
+    boss = replace(challenged.services, author="boss")
+    assert approve_challenger(careful, "cae-washers/2", boss).model_version == "cae-washers/2"
+    assert asking.champion(challenged.services).model_version == "cae-washers/2"
+    assert [(row.event, row.author) for row in _ledger(challenged)][-1] == ("promotion", "boss")
 
 
 def test_the_gate_keeps_every_figure_in_row_tags_and_page(plant: Plant) -> None:

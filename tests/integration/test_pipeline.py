@@ -357,17 +357,15 @@ def test_a_second_model_sees_the_verdicts_and_judges_old_batches_beside_the_firs
 
 
 def test_the_gate_judges_on_images_the_challenger_has_not_trained_on_whatever_its_seed(
-    plant: Plant, monkeypatch: pytest.MonkeyPatch
+    challenged: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = replace(plant.line, training=replace(plant.line.training, seed=5, epochs=2))
-    version = train_model(other, plant.services)
-    members = asking.snapshot(plant.services, version.model_version)
+    members = asking.snapshot(challenged.services, "cae-washers/2")
     parts = {
         part: {row.image.key for row in members if row.part == part} for part in ("train", "validation", "calibration")
     }
     assert [len(members) for members in parts.values()] == [52, 12, 16]
     assert len(set.union(*parts.values())) == 80
-    first = asking.snapshot(plant.services, "cae-washers/1")
+    first = asking.snapshot(challenged.services, "cae-washers/1")
     assert parts["calibration"] != {row.image.key for row in first if row.part == "calibration"}
     looked_at: set[tuple[str, str]] = set()
 
@@ -376,20 +374,18 @@ def test_the_gate_judges_on_images_the_challenger_has_not_trained_on_whatever_it
         return read_images(rows, *rest, **more)
 
     monkeypatch.setattr(gate, "read_images", spy)
-    promote_challenger(plant.line, version.model_version, plant.services)
+    promote_challenger(challenged.line, "cae-washers/2", challenged.services)
     assert looked_at == parts["calibration"]
 
 
-def test_a_champion_whose_files_are_broken_does_not_bar_its_successor(plant: Plant) -> None:
-    champion = asking.champion(plant.services)
-    specification = plant.services.model_folder(champion.artefact_sha256) / "specification.json"
+def test_a_champion_whose_files_are_broken_does_not_bar_its_successor(challenged: Plant) -> None:
+    champion = asking.champion(challenged.services)
+    specification = challenged.services.model_folder(champion.artefact_sha256) / "specification.json"
     specification.write_text(specification.read_text() + " ")
-    successor = replace(plant.line, training=replace(plant.line.training, seed=3))
-    version = train_model(successor, plant.services)
-    decision = promote_challenger(successor, version.model_version, plant.services)
+    decision = promote_challenger(challenged.line, "cae-washers/2", challenged.services)
     assert decision.promote, decision.reasons
     assert decision.figures["champion"] is None
-    assert asking.champion(plant.services).model_version == version.model_version
+    assert asking.champion(challenged.services).model_version == "cae-washers/2"
 
 
 def test_a_challenger_that_learnt_nothing_is_refused_and_the_champion_stays(plant: Plant) -> None:
