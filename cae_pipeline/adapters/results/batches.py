@@ -12,10 +12,8 @@ import sqlalchemy as sa
 from cae_pipeline.adapters.results.database import insert_new, reading
 from cae_pipeline.adapters.results.schema import batches, images, releases, scores
 from cae_pipeline.domain.batch import Batch, BatchStatus, ImageRecord, ImageStatus
-from cae_pipeline.domain.facts import ImageFacts
+from cae_pipeline.domain.facts import FACTS
 from cae_pipeline.errors import NotFoundError
-
-_FACTS = tuple(ImageFacts.__dataclass_fields__)
 
 
 def record_batch(
@@ -123,7 +121,7 @@ def newest_delivery(engine: sa.Engine, line: str, batch_id: str) -> sa.RowMappin
 
 
 def _image_row(batch: Batch, record: ImageRecord) -> dict[str, Any]:
-    facts = asdict(record.facts) if record.facts else dict.fromkeys(_FACTS)
+    facts = asdict(record.facts) if record.facts else dict.fromkeys(FACTS)
     return {
         "batch_key": batch.batch_key,
         "name": record.name,

@@ -11,10 +11,8 @@ import sqlalchemy as sa
 from cae_pipeline.adapters.results.database import insert_new, reading
 from cae_pipeline.adapters.results.schema import batches, images, releases, scores, snapshots
 from cae_pipeline.domain.batch import Batch, BatchStatus, ImageStatus, Reason
-from cae_pipeline.domain.facts import ImageFacts
+from cae_pipeline.domain.facts import FACTS, ImageFacts
 from cae_pipeline.errors import CaeError, NotFoundError
-
-FACTS = tuple(ImageFacts.__dataclass_fields__)
 
 
 def accepted_images(

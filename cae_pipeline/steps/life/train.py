@@ -15,6 +15,7 @@ from cae_pipeline.adapters.results import ledger, verdicts
 from cae_pipeline.adapters.results.models import ModelVersion
 from cae_pipeline.defects.synthesis import with_defects
 from cae_pipeline.detector.convolution import describe
+from cae_pipeline.domain.facts import WATCHED_FACTS
 from cae_pipeline.domain.line import Line
 from cae_pipeline.reporting import pictures
 from cae_pipeline.statistics.metrics import auroc
@@ -86,10 +87,7 @@ def _log_inputs(run: tracking.TrackingRun, line: Line, snapshot: Snapshot, *, no
     )
     run.log_text(_layers(line), "layers.txt")
     members = pd.DataFrame(
-        [
-            {name: row[name] for name in ("batch_id", "name", "image_id", "brightness", "contrast", "sharpness")}
-            for row in snapshot.rows
-        ]
+        [{name: row[name] for name in ("batch_id", "name", "image_id", *WATCHED_FACTS)} for row in snapshot.rows]
     )
     run.log_dataset(
         members,

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from cae_pipeline.adapters.results import batches, ledger, retrainings, scored, verdicts
 from cae_pipeline.adapters.results import images as image_rows
+from cae_pipeline.domain.facts import WATCHED_FACTS
 from cae_pipeline.domain.line import Line
 from cae_pipeline.statistics.drift import DriftReport, Measures, Reference, diagnose
 from cae_pipeline.steps.night.load import read_artefact
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
-
-FACTS = ("brightness", "contrast", "sharpness", "entropy", "red_share", "blue_share")
 
 
 @dataclass(frozen=True)
@@ -103,4 +102,4 @@ def ask_for_retraining(line: Line, report: DriftReport, services: Services) -> R
 
 def facts_as_arrays(rows: Sequence[sa.RowMapping]) -> dict[str, NDArray[np.float64]]:
     """Facts of images, NaN where an earlier version of this program did not measure one."""
-    return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in FACTS}
+    return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in WATCHED_FACTS}
