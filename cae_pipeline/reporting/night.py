@@ -12,8 +12,7 @@ import jinja2
 import numpy as np
 
 from cae_pipeline import __version__
-
-NUM_BARS = 40
+from cae_pipeline.reporting.histogram import sort_into_bars
 
 
 @dataclass(frozen=True)
@@ -86,12 +85,11 @@ def histogram_of(scores: Sequence[float], threshold: float) -> Histogram | None:
     """Sort scores into bars; the last one holds all beyond the scale. None where there are no scores."""
     if not scores:
         return None
-    values = np.asarray(scores)
-    highest = float(max(threshold * 1.6, np.quantile(values, 0.98)))
-    counts, edges = np.histogram(np.minimum(values, highest), bins=NUM_BARS, range=(0, highest))
-    tallest = max(int(counts.max()), 1)
+    sorted_scores = sort_into_bars({"night": np.asarray(scores, np.float64)}, threshold=threshold)
+    edges, shares = sorted_scores.edges, sorted_scores.shares["night"]
+    highest = float(edges[-1])
     bars = tuple(
-        (i / NUM_BARS, 1 / NUM_BARS, int(count) / tallest, bool(edges[i] + highest / NUM_BARS / 2 > threshold))
-        for i, count in enumerate(counts)
+        (float(left / highest), 1 / len(shares), float(share / shares.max()), bool((left + right) / 2 > threshold))
+        for left, right, share in zip(edges[:-1], edges[1:], shares, strict=True)
     )
     return Histogram(bars, min(threshold / highest, 1.0), highest)
