@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
-from cae_pipeline import __version__
 from cae_pipeline.reporting.histogram import sort_into_bars
+from cae_pipeline.reporting.pages import render_page
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class LineNight:
 
 def render_night(night: date, lines: Sequence[LineNight], *, made_at: datetime) -> str:
     """Render the report of one night over all lines."""
-    return _render("night.html", night=night, lines=lines, made_at=made_at)
+    return render_page("night.html", night=night, lines=lines, made_at=made_at)
 
 
 def render_decision(page: Mapping[str, Any], *, made_at: datetime) -> str:
@@ -67,18 +65,7 @@ def render_decision(page: Mapping[str, Any], *, made_at: datetime) -> str:
     Args:
         page: `challenger`, `champion` (or None), `decision`, what became of it in a `word`, and the `author`.
     """
-    return _render("gate.html", **page, made_at=made_at)
-
-
-def _render(template: str, **page: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(**page, version=__version__)
+    return render_page("gate.html", **page, made_at=made_at)
 
 
 def histogram_of(scores: Sequence[float], threshold: float) -> Histogram | None:
