@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-import pandas as pd
 import structlog
 
 from cae_pipeline.adapters import expectations, storage
@@ -17,7 +16,9 @@ from cae_pipeline.domain.batch import Batch, BatchStatus, ImageRecord, ImageStat
 from cae_pipeline.domain.facts import hash_bytes, hash_distances
 from cae_pipeline.domain.limits import FactLimits, limits_for
 from cae_pipeline.domain.line import Line
+from cae_pipeline.domain.validation import FactsRow, ImageFailure
 from cae_pipeline.errors import BatchRejectedError
+from cae_pipeline.reporting.data_docs import render_data_docs
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
@@ -71,26 +72,27 @@ def _validate(line: Line, batch: Batch, services: Services) -> None:
     limits = limits_for(line.validation, [image_rows.facts_of(row) for row in normal])
     measured = _measure(batch, services)
     twins = _find_twins(batch, measured, limits, image_rows.earlier_images(services.engine, batch))
-    outcome = expectations.validate_facts(
-        _facts_table(batch, measured, twins),
+    validated_at = services.clock()
+    validation = expectations.validate_facts(
+        _facts_rows(batch, measured, twins),
         suite_name=f"{line.name}: {batch.batch_id}",
         limits=limits,
         settings=line.validation,
     )
     docs = f"reports/{line.name}/{batch.batch_id}-{batch.batch_key[:8]}.data-docs.html"
-    storage.write_atomically(services.workspace / docs, outcome.page.encode())
-    rejected = bool(outcome.rejected_for)
+    storage.write_atomically(services.workspace / docs, render_data_docs(validation, made_at=validated_at).encode())
+    rejected = bool(validation.rejected_for)
     batches.record_batch(
         services.engine,
         batch,
-        _records(batch, measured, twins, outcome.failures, rejected=rejected),
+        _records(batch, measured, twins, validation.failures, rejected=rejected),
         outcome={
             "status": BatchStatus.REJECTED if rejected else BatchStatus.VALIDATED,
-            "rejected_for": "; ".join(outcome.rejected_for),
+            "rejected_for": "; ".join(validation.rejected_for),
             "data_docs_uri": docs,
             "dag_run_id": services.dag_run_id,
         },
-        validated_at=services.clock(),
+        validated_at=validated_at,
     )
 
 
@@ -141,33 +143,29 @@ def _find_twins(
     return twins
 
 
-def _facts_table(batch: Batch, measured: Sequence[Measured], twins: _Twins) -> pd.DataFrame:
-    rows = [
-        {
-            "row_id": row,
-            "name": member.name,
-            "decoding": result.reason.value if result.reason else expectations.DECODED,
-            "detail": result.detail,
-            "duplicate_of": twins.duplicate_of.get(row),
-            "near_duplicate_of": twins.near_duplicate_of.get(row),
-            **(asdict(result.facts) if result.facts else {}),
-        }
+def _facts_rows(batch: Batch, measured: Sequence[Measured], twins: _Twins) -> list[FactsRow]:
+    return [
+        FactsRow(
+            member.name,
+            result.facts,
+            reason=result.reason,
+            detail=result.detail,
+            duplicate_of=twins.duplicate_of.get(row),
+            near_duplicate_of=twins.near_duplicate_of.get(row),
+        )
         for row, (member, result) in enumerate(zip(batch.members, measured, strict=True))
     ]
-    table = pd.DataFrame(rows, columns=[*expectations.COLUMNS, "detail"])
-    numbers = ["width_px", "height_px", "brightness", "contrast", "sharpness", "entropy"]
-    return table.astype(dict.fromkeys(numbers, "float64"))
 
 
 def _records(
     batch: Batch,
     measured: Sequence[Measured],
     twins: _Twins,
-    failures: Sequence[expectations.ImageFailure],
+    failures: Sequence[ImageFailure],
     *,
     rejected: bool,
 ) -> list[ImageRecord]:
-    failed: dict[int, list[expectations.ImageFailure]] = {}
+    failed: dict[int, list[ImageFailure]] = {}
     for failure in failures:
         failed.setdefault(failure.row_id, []).append(failure)
     records = []
