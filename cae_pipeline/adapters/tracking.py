@@ -1,6 +1,8 @@
 """MLflow: runs, datasets, pictures, model versions and aliases.
 
 A person who opens the MLflow UI must be able to judge a run without opening code.
+
+Importing this module does not load MLflow: that takes seconds, and a night without news needs none of it.
 """
 
 from __future__ import annotations
@@ -10,22 +12,17 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-# read when the library is imported
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-
-import mlflow
 import numpy as np
-import pandas as pd
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
 
 from cae_pipeline.errors import ArtefactError, ConfigurationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 SCORER_FOLDER = "scorer"
@@ -40,33 +37,34 @@ class TrackingRun:
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Record what the run was asked for."""
-        mlflow.log_params(dict(parameters), run_id=self.run_id)
+        _mlflow().log_params(dict(parameters), run_id=self.run_id)
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int | None = None) -> None:
         """Record figures, of an epoch where a step is given."""
-        mlflow.log_metrics(dict(metrics), step=step, run_id=self.run_id)
+        _mlflow().log_metrics(dict(metrics), step=step, run_id=self.run_id)
 
     def log_dataset(self, members: pd.DataFrame, *, name: str, sha256: str, source: str) -> None:
         """Record which images were trained on: the table as an artefact, its digest as the dataset's."""
+        mlflow = _mlflow()
         dataset = mlflow.data.from_pandas(members, source=source, name=name, digest=sha256[:32])
         mlflow.log_input(dataset, context="training")
         mlflow.log_text(members.to_csv(index=False), "snapshot.csv", run_id=self.run_id)
 
     def log_text(self, text: str, name: str) -> None:
         """Keep a text file with the run."""
-        mlflow.log_text(text, name, run_id=self.run_id)
+        _mlflow().log_text(text, name, run_id=self.run_id)
 
     def log_figure(self, figure: Any, name: str) -> None:
         """Keep a matplotlib figure with the run."""
-        mlflow.log_figure(figure, name)
+        _mlflow().log_figure(figure, name)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Mark the run with what people filter by."""
-        mlflow.set_tags(dict(tags))
+        _mlflow().set_tags(dict(tags))
 
     def log_scorer(self, folder: Path) -> str:
         """Keep the files that scoring loads; returns where."""
-        mlflow.log_artifacts(str(folder), SCORER_FOLDER, run_id=self.run_id)
+        _mlflow().log_artifacts(str(folder), SCORER_FOLDER, run_id=self.run_id)
         return f"runs:/{self.run_id}/{SCORER_FOLDER}"
 
     def register(self, network: Any, *, registered_name: str, shape: Sequence[int], tags: Mapping[str, str]) -> int:
@@ -76,7 +74,9 @@ class TrackingRun:
             network: The Keras model, for people and other tools; our scoring never loads it.
             shape: Of one image: height, width, channels.
         """
-        import mlflow.keras
+        mlflow = _mlflow()
+        from mlflow.models import ModelSignature
+        from mlflow.types import Schema, TensorSpec
 
         spec = TensorSpec(np.dtype("float32"), (-1, *shape))
         # requirements by hand: working them out costs MLflow 45 s in another process
@@ -87,6 +87,15 @@ class TrackingRun:
             pip_requirements=[f"{name}=={_version(name)}" for name in ("keras", "numpy")],
         )
         return int(mlflow.register_model(info.model_uri, registered_name, tags=dict(tags)).version)
+
+
+def _mlflow() -> Any:
+    """Load MLflow, told first to report nothing and to do without git; it reads both when it is loaded."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    import mlflow
+
+    return mlflow
 
 
 def registered_name(line: str) -> str:
@@ -111,7 +120,7 @@ def start_run(tracking_uri: str, *, experiment: str, run_name: str, artifact_roo
     experiment_id = (
         found.experiment_id if found else client.create_experiment(experiment, artifact_location=artifact_root)
     )
-    with mlflow.start_run(experiment_id=experiment_id, run_name=run_name) as run:
+    with _mlflow().start_run(experiment_id=experiment_id, run_name=run_name) as run:
         yield TrackingRun(client, run.info.run_id)
 
 
@@ -135,7 +144,7 @@ def alias_of(tracking_uri: str, registered_name: str, alias: str) -> int | None:
     with _asked(tracking_uri) as client:
         try:
             return int(client.get_model_version_by_alias(registered_name, alias).version)
-        except MlflowException as error:
+        except _mlflow().exceptions.MlflowException as error:
             # a missing alias is the first, a missing model the second
             if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
                 return None
@@ -168,11 +177,12 @@ def fetch_artefact(tracking_uri: str, artefact_uri: str, folder: Path) -> Path:
     Raises:
         ArtefactError: If they are gone.
     """
+    mlflow = _mlflow()
     mlflow.set_tracking_uri(tracking_uri)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         return Path(mlflow.artifacts.download_artifacts(artefact_uri, dst_path=str(folder)))
-    except (MlflowException, OSError) as error:
+    except (_mlflow().exceptions.MlflowException, OSError) as error:
         raise ArtefactError(
             f"{artefact_uri} cannot be read: {error}. Restore MLflow's artefacts, or train again."
         ) from error
@@ -192,7 +202,7 @@ def list_runs(tracking_uri: str, *, experiment: str | None, max_results: int) ->
             "run_name": run.info.run_name,
             "experiment": names[run.info.experiment_id],
             "status": run.info.status,
-            "started_at": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC").to_pydatetime(),
+            "started_at": datetime.fromtimestamp(run.info.start_time / 1000, UTC),
             "model_version": run.data.tags.get("model_version", ""),
             "decision": run.data.tags.get("decision", ""),
             "synthetic_auroc": run.data.metrics.get("synthetic_auroc"),
@@ -208,7 +218,7 @@ def _asked(tracking_uri: str) -> Iterator[MlflowClient]:
     client = _connect(tracking_uri)
     try:
         yield client
-    except (MlflowException, OSError) as error:
+    except (_mlflow().exceptions.MlflowException, OSError) as error:
         raise ConfigurationError(f"MLflow at {tracking_uri} refused: {error}") from error
 
 
@@ -216,13 +226,14 @@ def _connect(tracking_uri: str) -> MlflowClient:
     # alembic and MLflow tell every migration of a fresh database at INFO
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    mlflow = _mlflow()
     mlflow.set_tracking_uri(tracking_uri)
     if tracking_uri.startswith("sqlite:///"):
         Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    client = MlflowClient(tracking_uri)
+    client = mlflow.MlflowClient(tracking_uri)
     try:
         client.search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
+    except (_mlflow().exceptions.MlflowException, OSError) as error:
         raise ConfigurationError(
             f"MLflow at {tracking_uri} does not answer: {error}. Check CAE_TRACKING_URI, or start it with `make up`."
         ) from error

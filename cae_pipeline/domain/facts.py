@@ -1,85 +1,78 @@
-"""What is measured of an image before anyone judges it."""
+"""What is measured of an image before anyone judges it.
+
+Each fact is defined once, as a field of `ImageFacts`: its type, what it means, how it is measured and whether drift
+watches it. The columns of the tables, the table that expectations are held against and the list that drift watches
+are all derived from these fields. A new fact needs a field here, a migration that adds its column to the results
+database, and a row in `docs/results.md`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 HASH_SIDE = 16
 """Rows and columns of the difference hash; 256 bits."""
+RED, BLUE = 0, 2
+"""Positions of the colours in an image's last axis."""
 
 
 @dataclass(frozen=True)
-class ImageFacts:
-    """Measured properties of one decoded image.
+class DecodedImage:
+    """One decoded image, with the greys that most facts are measured on.
 
     Attributes:
-        width_px: Columns.
-        height_px: Rows.
+        pixels: Shape `(h, w)` or `(h, w, c)`, uint8, at least 1 px each way.
         mode: Pillow's name of the pixel format as delivered, such as `"L"` or `"RGB"`.
-        brightness: Mean grey value in [0, 1].
-        contrast: Standard deviation of the grey values in [0, 0.5].
-        sharpness: Variance of the 4-neighbour Laplacian of the grey values, ≥ 0.
-        entropy: Shannon entropy of the grey values in bits, [0, 8].
-        difference_hash: 64 hexadecimal digits; see `difference_hash`.
-        red_share: Of red, green and blue together, over the whole image, in [0, 1]; a third without colour.
-        blue_share: The same of blue.
     """
 
-    width_px: int
-    height_px: int
+    pixels: NDArray[np.uint8]
     mode: str
-    brightness: float
-    contrast: float
-    sharpness: float
-    entropy: float
-    difference_hash: str
-    red_share: float
-    blue_share: float
 
+    @cached_property
+    def grey(self) -> NDArray[np.float32]:
+        """Mean of the colours, shape `(h, w)`, float32 in [0, 255]."""
+        return to_grey(self.pixels)
 
-def measure(image: NDArray[np.uint8], *, mode: str) -> ImageFacts:
-    """Measure one decoded image.
-
-    Args:
-        image: Shape `(h, w)` or `(h, w, c)`, uint8, at least 1 px each way.
-        mode: Pillow's name of the pixel format as delivered.
-
-    Source:
-        Sharpness: Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000.
-    """
-    grey = to_grey(image)
-    scaled = grey / np.float32(255)
-    shares = np.bincount(grey.astype(np.uint8).ravel(), minlength=256) / grey.size
-    present = shares[shares > 0]
-    return ImageFacts(
-        width_px=int(image.shape[1]),
-        height_px=int(image.shape[0]),
-        mode=mode,
-        brightness=float(scaled.mean()),
-        contrast=float(scaled.std()),
-        sharpness=_laplacian_variance(scaled),
-        # + 0.0 turns the -0.0 of a constant image into 0.0
-        entropy=float(-(present * np.log2(present)).sum()) + 0.0,
-        difference_hash=difference_hash(grey),
-        red_share=_share_of(image, 0),
-        blue_share=_share_of(image, 2),
-    )
-
-
-def _share_of(image: NDArray[np.uint8], channel: int) -> float:
-    if image.ndim == 2 or image.shape[2] < 3:
-        return 1 / 3
-    sums = image[..., :3].sum(axis=(0, 1), dtype=np.float64)
-    return float(sums[channel] / sums.sum()) if sums.sum() else 1 / 3
+    @cached_property
+    def scaled(self) -> NDArray[np.float32]:
+        """The grey values, shape `(h, w)`, float32 in [0, 1]."""
+        return self.grey / np.float32(255)
 
 
 def to_grey(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Average the colours: `(h, w[, c])` uint8 to `(h, w)` float32 in [0, 255]."""
     grey = image if image.ndim == 2 else image.mean(axis=2, dtype=np.float32)
     return grey.astype(np.float32)
+
+
+def _laplacian_variance(image: DecodedImage) -> float:
+    scaled = image.scaled
+    if min(scaled.shape) < 3:
+        return 0.0
+    inner = scaled[1:-1, 1:-1]
+    laplacian = scaled[:-2, 1:-1] + scaled[2:, 1:-1] + scaled[1:-1, :-2] + scaled[1:-1, 2:] - 4 * inner
+    return float(laplacian.var())
+
+
+def _entropy(image: DecodedImage) -> float:
+    shares = np.bincount(image.grey.astype(np.uint8).ravel(), minlength=256) / image.grey.size
+    present = shares[shares > 0]
+    # + 0.0 turns the -0.0 of a constant image into 0.0
+    return float(-(present * np.log2(present)).sum()) + 0.0
+
+
+def _colour_share(image: DecodedImage, channel: int) -> float:
+    if image.pixels.ndim == 2 or image.pixels.shape[2] < 3:
+        return 1 / 3
+    sums = image.pixels[..., :3].sum(axis=(0, 1), dtype=np.float64)
+    return float(sums[channel] / sums.sum()) if sums.sum() else 1 / 3
 
 
 def difference_hash(grey: NDArray[np.float32]) -> str:
@@ -101,6 +94,90 @@ def difference_hash(grey: NDArray[np.float32]) -> str:
     return np.packbits(bits).tobytes().hex()
 
 
+def _mean_cells(grey: NDArray[np.float32], *, rows: int, columns: int) -> NDArray[np.float32]:
+    height, width = grey.shape
+    top = np.minimum(np.arange(rows) * height // rows, height - 1)
+    left = np.minimum(np.arange(columns) * width // columns, width - 1)
+    sums = np.add.reduceat(np.add.reduceat(grey, top, axis=0), left, axis=1)
+    # reduceat takes a single element where two starts coincide, so a cell holds at least one
+    heights = np.maximum(np.diff(np.append(top, height)), 1)
+    widths = np.maximum(np.diff(np.append(left, width)), 1)
+    cells: NDArray[np.float32] = sums / np.outer(heights, widths)
+    return cells
+
+
+@dataclass(frozen=True)
+class Fact:
+    """How one property of an image is measured, and what others must know to keep and to show it.
+
+    Attributes:
+        measure: Works the property out; returns the type of the field of `ImageFacts`.
+        meaning: What people read beside its name: what it is, its range or unit.
+        is_watched: Whether drift compares a night's values with those of the training; for numbers only.
+        max_length: Of a text, in characters, as the results table holds it; None for numbers.
+    """
+
+    measure: Callable[[DecodedImage], Any]
+    meaning: str
+    is_watched: bool = False
+    max_length: int | None = None
+
+
+def _fact(
+    measure_it: Callable[[DecodedImage], Any], meaning: str, *, is_watched: bool = False, max_length: int | None = None
+) -> Any:
+    return field(metadata={"fact": Fact(measure_it, meaning, is_watched, max_length)})
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """Measured properties of one decoded image; `FACTS` says of each what it is.
+
+    Source:
+        Sharpness: Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000.
+    """
+
+    width_px: int = _fact(lambda image: int(image.pixels.shape[1]), "columns of the image")
+    height_px: int = _fact(lambda image: int(image.pixels.shape[0]), "rows of the image")
+    mode: str = _fact(lambda image: image.mode, "Pillow's name of the pixel format as delivered", max_length=16)
+    brightness: float = _fact(lambda image: float(image.scaled.mean()), "mean grey value, 0 to 1", is_watched=True)
+    contrast: float = _fact(
+        lambda image: float(image.scaled.std()), "standard deviation of the grey values, 0 to 0.5", is_watched=True
+    )
+    sharpness: float = _fact(
+        _laplacian_variance, "variance of the 4-neighbour Laplacian of the grey values, from 0 up", is_watched=True
+    )
+    entropy: float = _fact(_entropy, "Shannon entropy of the grey values in bits, 0 to 8", is_watched=True)
+    difference_hash: str = _fact(
+        lambda image: difference_hash(image.grey), "256 bits of what the picture looks like, in hex", max_length=64
+    )
+    red_share: float = _fact(
+        lambda image: _colour_share(image, RED), "red of all colour, 0 to 1; a third without colour", is_watched=True
+    )
+    blue_share: float = _fact(
+        lambda image: _colour_share(image, BLUE), "blue of all colour, 0 to 1; a third without colour", is_watched=True
+    )
+
+
+FACTS: Mapping[str, Fact] = MappingProxyType({one.name: one.metadata["fact"] for one in fields(ImageFacts)})
+"""All facts by name, in their order."""
+FACT_TYPES: Mapping[str, type] = MappingProxyType(get_type_hints(ImageFacts))
+"""Name → int, float or str."""
+WATCHED_FACTS = tuple(name for name, fact in FACTS.items() if fact.is_watched)
+"""Names of the facts that drift watches."""
+
+
+def measure(image: NDArray[np.uint8], *, mode: str) -> ImageFacts:
+    """Measure one decoded image.
+
+    Args:
+        image: Shape `(h, w)` or `(h, w, c)`, uint8, at least 1 px each way.
+        mode: Pillow's name of the pixel format as delivered.
+    """
+    decoded = DecodedImage(image, mode)
+    return ImageFacts(**{name: fact.measure(decoded) for name, fact in FACTS.items()})
+
+
 def hash_distances(hashes: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Count the bits in which each of `hashes` differs from `other`.
 
@@ -118,23 +195,3 @@ def hash_distances(hashes: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArr
 def hash_bytes(hashes: list[str]) -> NDArray[np.uint8]:
     """Turn hexadecimal hashes into rows of bytes, shape `(n, 32)`, uint8."""
     return np.frombuffer(bytes.fromhex("".join(hashes)), dtype=np.uint8).reshape(len(hashes), -1)
-
-
-def _mean_cells(grey: NDArray[np.float32], *, rows: int, columns: int) -> NDArray[np.float32]:
-    height, width = grey.shape
-    top = np.minimum(np.arange(rows) * height // rows, height - 1)
-    left = np.minimum(np.arange(columns) * width // columns, width - 1)
-    sums = np.add.reduceat(np.add.reduceat(grey, top, axis=0), left, axis=1)
-    # reduceat takes a single element where two starts coincide, so a cell holds at least one
-    heights = np.maximum(np.diff(np.append(top, height)), 1)
-    widths = np.maximum(np.diff(np.append(left, width)), 1)
-    cells: NDArray[np.float32] = sums / np.outer(heights, widths)
-    return cells
-
-
-def _laplacian_variance(scaled: NDArray[np.float32]) -> float:
-    if min(scaled.shape) < 3:
-        return 0.0
-    inner = scaled[1:-1, 1:-1]
-    laplacian = scaled[:-2, 1:-1] + scaled[2:, 1:-1] + scaled[1:-1, :-2] + scaled[1:-1, 2:] - 4 * inner
-    return float(laplacian.var())

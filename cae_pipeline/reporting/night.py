@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
-from cae_pipeline import __version__
-
-NUM_BARS = 40
+from cae_pipeline.reporting.histogram import sort_into_bars
+from cae_pipeline.reporting.pages import render_page
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class LineNight:
 
 def render_night(night: date, lines: Sequence[LineNight], *, made_at: datetime) -> str:
     """Render the report of one night over all lines."""
-    return _render("night.html", night=night, lines=lines, made_at=made_at)
+    return render_page("night.html", night=night, lines=lines, made_at=made_at)
 
 
 def render_decision(page: Mapping[str, Any], *, made_at: datetime) -> str:
@@ -68,30 +65,18 @@ def render_decision(page: Mapping[str, Any], *, made_at: datetime) -> str:
     Args:
         page: `challenger`, `champion` (or None), `decision`, what became of it in a `word`, and the `author`.
     """
-    return _render("gate.html", **page, made_at=made_at)
-
-
-def _render(template: str, **page: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(**page, version=__version__)
+    return render_page("gate.html", **page, made_at=made_at)
 
 
 def histogram_of(scores: Sequence[float], threshold: float) -> Histogram | None:
     """Sort scores into bars; the last one holds all beyond the scale. None where there are no scores."""
     if not scores:
         return None
-    values = np.asarray(scores)
-    highest = float(max(threshold * 1.6, np.quantile(values, 0.98)))
-    counts, edges = np.histogram(np.minimum(values, highest), bins=NUM_BARS, range=(0, highest))
-    tallest = max(int(counts.max()), 1)
+    sorted_scores = sort_into_bars({"night": np.asarray(scores, np.float64)}, threshold=threshold)
+    edges, shares = sorted_scores.edges, sorted_scores.shares["night"]
+    highest = float(edges[-1])
     bars = tuple(
-        (i / NUM_BARS, 1 / NUM_BARS, int(count) / tallest, bool(edges[i] + highest / NUM_BARS / 2 > threshold))
-        for i, count in enumerate(counts)
+        (float(left / highest), 1 / len(shares), float(share / shares.max()), bool((left + right) / 2 > threshold))
+        for left, right, share in zip(edges[:-1], edges[1:], shares, strict=True)
     )
     return Histogram(bars, min(threshold / highest, 1.0), highest)

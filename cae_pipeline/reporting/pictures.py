@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cae_pipeline.domain.images import Floats, Pixels, to_pixels
 from cae_pipeline.domain.outcome import Region
 from cae_pipeline.errors import ArtefactError
+from cae_pipeline.reporting.histogram import sort_into_bars
 
 if TYPE_CHECKING:
     # half a second that only a training, which draws figures, should pay
@@ -23,6 +24,7 @@ MAP_UNITS_AT_THRESHOLD = 1000
 """In a map's file this grey value is the threshold; the scale ends at 65 times the threshold."""
 BRIGHTEST_AT = 2.0
 """Multiple of the threshold that is drawn in the brightest colour."""
+GROUP_COLOURS = ("#2b6cb0", "#dd6b20", "#c62a2f")
 
 
 def encode_map(anomaly_map: Floats, *, threshold: float) -> bytes:
@@ -134,18 +136,9 @@ def score_histogram(groups: Mapping[str, NDArray[np.float64]], *, threshold: flo
 
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     axis = figure.subplots()
-    highest = max(threshold * 1.5, *(float(np.quantile(scores, 0.98)) for scores in groups.values()))
-    edges = np.linspace(0, highest, 41).tolist()
-    for (name, scores), colour in zip(groups.items(), ("#2b6cb0", "#dd6b20", "#c62a2f"), strict=False):
-        shown = np.minimum(scores, highest)
-        axis.hist(
-            shown,
-            edges,
-            label=f"{name} ({len(scores)})",
-            color=colour,
-            alpha=0.65,
-            weights=np.full(len(scores), 1 / len(scores)),
-        )
+    bars = sort_into_bars(groups, threshold=threshold)
+    for (name, shares), colour in zip(bars.shares.items(), GROUP_COLOURS, strict=False):
+        axis.stairs(shares, bars.edges, fill=True, label=f"{name} ({len(groups[name])})", color=colour, alpha=0.65)
     axis.axvline(threshold, color="black", linestyle="--", linewidth=1, label=f"threshold {threshold:.2f}")
     axis.set(xlabel="score (the last bar holds all beyond)", ylabel="share of images", title=title)
     axis.legend(frameon=False)

@@ -144,7 +144,7 @@ def test_a_batch_that_fails_as_a_whole_says_expectation_seen_and_wanted_every_ti
     dark = {f"d{i:02}.png": png((washer(i) * 0.02).astype(np.uint8)) for i in range(20)}
     deliver(plant.landing, "washers", "2026-01-31", dark | washers([300, 301]))
     for _ in range(2):
-        with pytest.raises(BatchRejectedError, match=r"is_quarantined: seen 0.9091, wanted at most 0.7"):
+        with pytest.raises(BatchRejectedError, match=r"share of quarantined images: seen 0.9091, wanted at most 0.7"):
             validate_batch(plant.line, "2026-01-31", plant.services)
     with plant.services.engine.connect() as connection:
         found = sa.select(schema.images.c.reason).where(schema.images.c.name.in_(["ok00300.png", "d00.png"]))

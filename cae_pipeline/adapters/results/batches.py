@@ -21,11 +21,11 @@ from cae_pipeline.adapters.results.schema import (
     releases,
 )
 from cae_pipeline.domain.batch import Delivery, DeliveryStatus
-from cae_pipeline.domain.facts import ImageFacts
+from cae_pipeline.domain.facts import FACTS
 from cae_pipeline.domain.outcome import ImageStatus, ValidatedImage
 from cae_pipeline.errors import NotFoundError
 
-_NO_FACTS = dict.fromkeys(ImageFacts.__dataclass_fields__)
+_NO_FACTS = dict.fromkeys(FACTS)
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,11 @@ from cae_pipeline.adapters.results.database import insert_new
 from cae_pipeline.adapters.results.schema import IS_QUARANTINED, batches, deliveries, images, judgements, releases
 from cae_pipeline.concurrency.parallel import batched
 from cae_pipeline.domain.batch import Delivery, DeliveryStatus
-from cae_pipeline.domain.facts import ImageFacts
+from cae_pipeline.domain.facts import FACTS, ImageFacts
 from cae_pipeline.domain.outcome import AcceptedImage, ImageStatus
 from cae_pipeline.domain.stamp import Stamp
 from cae_pipeline.errors import CaeError, NotFoundError
 
-FACTS = tuple(ImageFacts.__dataclass_fields__)
 IDS_PER_QUERY = 500
 
 

@@ -7,9 +7,12 @@ Every column is named in `docs/results.md`, which a test holds against this file
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey
+
+from cae_pipeline.domain.facts import FACT_TYPES, FACTS
 
 metadata = sa.MetaData()
 
@@ -38,6 +41,12 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
 KEY, DIGEST, NAME = sa.String(32), sa.String(64), sa.String(255)
 MAX_FINITE = 1e300
 """SQLite stores NaN as NULL and PostgreSQL sorts it above all numbers: NOT NULL and this bound refuse both."""
+
+
+def _column_type(fact: str) -> sa.types.TypeEngine[Any]:
+    if FACT_TYPES[fact] is str:
+        return sa.String(FACTS[fact].max_length)
+    return sa.Integer() if FACT_TYPES[fact] is int else sa.Float()
 
 
 def _partial(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
@@ -92,16 +101,7 @@ images = sa.Table(
     Column("reason", sa.String(32), nullable=False, default=""),
     Column("detail", sa.Text, nullable=False, default=""),
     Column("duplicate_of", DIGEST, nullable=False, default=""),
-    Column("width_px", sa.Integer),
-    Column("height_px", sa.Integer),
-    Column("mode", sa.String(16)),
-    Column("brightness", sa.Float),
-    Column("contrast", sa.Float),
-    Column("sharpness", sa.Float),
-    Column("entropy", sa.Float),
-    Column("difference_hash", DIGEST),
-    Column("red_share", sa.Float),
-    Column("blue_share", sa.Float),
+    *(Column(name, _column_type(name)) for name in FACTS),  # null where the file could not be decoded
     sa.CheckConstraint("status IN ('accepted', 'quarantined')", name="image_status"),
     sa.CheckConstraint("(status = 'accepted') = (reason = '')", name="reason_iff_quarantined"),
     sa.Index("images_by_id", "image_id"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-import pandas as pd
 import structlog
 
 from cae_pipeline.adapters import expectations, storage
@@ -16,7 +15,9 @@ from cae_pipeline.domain.batch import Delivery, DeliveryStatus
 from cae_pipeline.domain.limits import limits_for
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import ImageStatus, Reason, ValidatedImage
+from cae_pipeline.domain.validation import BatchValidation, FactsRow, ImageFailure
 from cae_pipeline.errors import BatchRejectedError, StorageError
+from cae_pipeline.reporting.data_docs import render_data_docs
 from cae_pipeline.steps.night.duplicates import Duplicates, find_duplicates
 from cae_pipeline.steps.services import Services
 
@@ -74,21 +75,22 @@ def _validate(line: Line, delivery: Delivery, services: Services) -> Validation:
     limits = limits_for(line.validation, [image.facts for image in normal])
     measured = _measure(delivery, services)
     duplicates = find_duplicates(delivery, measured, limits, services)
-    outcome = expectations.validate_facts(
-        _facts_table(delivery, measured, duplicates),
+    validation = expectations.validate_facts(
+        _facts_rows(delivery, measured, duplicates),
         suite_name=f"{line.name}: {delivery.batch_id}",
         limits=limits,
         settings=line.validation,
     )
+    moment = services.clock()
     docs = f"reports/{line.name}/{delivery.batch_id}-{delivery.delivery_key[:8]}.data-docs.html"
-    storage.write_atomically(services.workspace / docs, outcome.page.encode())
+    storage.write_atomically(services.workspace / docs, render_data_docs(validation, made_at=moment).encode())
     return Validation(
-        images=_validated_images(delivery, measured, duplicates, outcome),
+        images=_validated_images(delivery, measured, duplicates, validation),
         limits=asdict(limits),
-        rejected_for=outcome.rejected_for,
+        rejected_for=validation.rejected_for,
         data_docs_uri=docs,
         dag_run_id=services.dag_run_id,
-        validated_at=services.clock(),
+        validated_at=moment,
     )
 
 
@@ -121,29 +123,25 @@ def _changed(announced: str) -> Measured:
     return Measured(None, Reason.CHANGED, f"not the bytes of sha256 {announced[:12]}… as announced")
 
 
-def _facts_table(delivery: Delivery, measured: Sequence[Measured], duplicates: Duplicates) -> pd.DataFrame:
-    rows = [
-        {
-            "row_id": row,
-            "name": member.name,
-            "decoding": result.reason.value if result.reason else expectations.DECODED,
-            "detail": result.detail,
-            "duplicate_of": duplicates.exact.get(row),
-            "near_duplicate_of": duplicates.near.get(row),
-            **(asdict(result.facts) if result.facts else {}),
-        }
+def _facts_rows(delivery: Delivery, measured: Sequence[Measured], duplicates: Duplicates) -> list[FactsRow]:
+    return [
+        FactsRow(
+            member.name,
+            result.facts,
+            reason=result.reason,
+            detail=result.detail,
+            duplicate_of=duplicates.exact.get(row),
+            near_duplicate_of=duplicates.near.get(row),
+        )
         for row, (member, result) in enumerate(zip(delivery.members, measured, strict=True))
     ]
-    table = pd.DataFrame(rows, columns=[*expectations.COLUMNS, "detail"])
-    numbers = ["width_px", "height_px", "brightness", "contrast", "sharpness", "entropy"]
-    return table.astype(dict.fromkeys(numbers, "float64"))
 
 
 def _validated_images(
-    delivery: Delivery, measured: Sequence[Measured], duplicates: Duplicates, outcome: expectations.SuiteOutcome
+    delivery: Delivery, measured: Sequence[Measured], duplicates: Duplicates, validation: BatchValidation
 ) -> list[ValidatedImage]:
-    failed: dict[int, list[expectations.ImageFailure]] = {}
-    for failure in outcome.failures:
+    failed: dict[int, list[ImageFailure]] = {}
+    for failure in validation.failures:
         failed.setdefault(failure.row_id, []).append(failure)
     found = []
     for row, (member, result) in enumerate(zip(delivery.members, measured, strict=True)):
@@ -158,7 +156,7 @@ def _validated_images(
         if row in failed:
             detail = "; ".join(f"{failure.reason}: {failure.detail}" for failure in failed[row])
             image = replace(image, status=ImageStatus.QUARANTINED, reason=failed[row][0].reason, detail=detail)
-        elif outcome.rejected_for:
+        elif validation.rejected_for:
             rejected, told = Reason.BATCH_REJECTED, "its batch is rejected"
             image = replace(image, status=ImageStatus.QUARANTINED, reason=rejected, detail=told)
         found.append(image)

@@ -19,8 +19,6 @@ from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
 
-FACTS = ("brightness", "contrast", "sharpness", "entropy", "red_share", "blue_share")
-
 
 @dataclass(frozen=True)
 class Retraining:
@@ -93,4 +91,6 @@ def ask_for_retraining(line: Line, report: DriftReport, services: Services) -> R
 
 def facts_as_arrays(images: Sequence[AcceptedImage]) -> dict[str, NDArray[np.float64]]:
     """Facts of images, NaN where an earlier version of this program did not measure one."""
-    return {name: np.array([getattr(image.facts, name) for image in images], dtype=np.float64) for name in FACTS}
+    return {
+        name: np.array([getattr(image.facts, name) for image in images], dtype=np.float64) for name in WATCHED_FACTS
+    }

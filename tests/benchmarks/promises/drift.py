@@ -14,10 +14,11 @@ from PIL import Image
 
 from cae_pipeline.adapters.decoding import decode, read_for_network
 from cae_pipeline.adapters.results import images as image_rows
+from cae_pipeline.domain.facts import WATCHED_FACTS
 from cae_pipeline.domain.facts import measure as measure_facts
 from cae_pipeline.statistics.drift import Measures, Reference, diagnose
 from cae_pipeline.steps.night.load import read_artefact
-from cae_pipeline.steps.night.watch import FACTS, facts_as_arrays
+from cae_pipeline.steps.night.watch import facts_as_arrays
 from tests.benchmarks.promises.cells import Cells
 
 NUM_TRIALS, NUM_QUIET, NIGHT_SIZE = 100, 1_000, 140
@@ -126,7 +127,7 @@ def _measured(cells: Cells, line: str, pictures: list[Grey]) -> Measures:
         )
     scored = scorer.score(np.stack(pixels))
     return Measures(
-        {name: np.array([getattr(fact, name) for fact in facts], np.float64) for name in FACTS},
+        {name: np.array([getattr(fact, name) for fact in facts], np.float64) for name in WATCHED_FACTS},
         scored.latents.astype("<f2").astype(np.float32),
         scored.scores,
     )

@@ -1,13 +1,28 @@
 from __future__ import annotations
 
+import re
+from dataclasses import fields
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from cae_pipeline.domain.facts import hash_bytes, hash_distances, measure
+import cae_pipeline
+from cae_pipeline.domain.facts import (
+    FACT_TYPES,
+    FACTS,
+    WATCHED_FACTS,
+    ImageFacts,
+    hash_bytes,
+    hash_distances,
+    measure,
+)
 from tests.conftest import washer
+
+PACKAGE = Path(cae_pipeline.__file__).parent
 
 
 def test_a_constant_image_has_no_contrast_sharpness_or_entropy() -> None:
@@ -15,6 +30,33 @@ def test_a_constant_image_has_no_contrast_sharpness_or_entropy() -> None:
     assert (facts.width_px, facts.height_px) == (30, 20)
     assert facts.brightness == pytest.approx(128 / 255)
     assert (facts.contrast, facts.sharpness, facts.entropy) == pytest.approx((0, 0, 0), abs=1e-6)
+
+
+def test_a_new_fact_needs_one_module_and_a_migration() -> None:
+    sources = [path for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts]
+    naming = [path.name for path in sources if re.search(r"\bentropy\b", path.read_text())]
+    assert naming == ["facts.py"]
+
+
+def test_every_fact_says_what_it_is_and_only_numbers_are_watched() -> None:
+    assert list(FACTS) == [field.name for field in fields(ImageFacts)]
+    assert all(fact.meaning for fact in FACTS.values())
+    assert {FACT_TYPES[name] for name in WATCHED_FACTS} == {float}
+    assert set(FACTS) - set(WATCHED_FACTS) == {"width_px", "height_px", "mode", "difference_hash"}
+    texts = [name for name, kind in FACT_TYPES.items() if kind is str]
+    assert [name for name, fact in FACTS.items() if fact.max_length] == texts
+
+
+def test_what_is_measured_has_the_type_that_its_field_says() -> None:
+    measured = measure(np.zeros((5, 5, 3), np.uint8), mode="RGB")
+    assert {name: type(getattr(measured, name)) for name in FACTS} == dict(FACT_TYPES)
+
+
+def test_the_share_of_a_colour_is_that_of_all_three() -> None:
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[..., 0], image[..., 2] = 30, 10
+    facts = measure(image, mode="RGB")
+    assert (facts.red_share, facts.blue_share) == pytest.approx((0.75, 0.25))
 
 
 def test_two_equal_halves_have_one_bit_of_entropy() -> None:

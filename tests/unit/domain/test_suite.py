@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from cae_pipeline.domain.facts import FACTS
+from cae_pipeline.domain.limits import FactLimits
+from cae_pipeline.domain.line import ValidationSettings
+from cae_pipeline.domain.outcome import Reason
+from cae_pipeline.domain.suite import batch_expectations, image_expectations, shown
+
+LIMITS = FactLimits(300, 200, ("L", "RGB"), 0.1, 0.9, 0.01, 1e-5, 5)
+NO_LIMITS = FactLimits(None, None, None, 0.0, 1.0, 0.0, 0.0, None)
+
+
+def test_each_limit_is_one_expectation_with_its_reason() -> None:
+    told = [(one.column, one.wanted, one.reason) for one in image_expectations(LIMITS)]
+    assert told == [
+        ("decoding", "decoded", None),
+        ("width_px", "300", Reason.WRONG_SIZE),
+        ("height_px", "200", Reason.WRONG_SIZE),
+        ("mode", "L or RGB", Reason.WRONG_MODE),
+        ("brightness", "at least 0.1", Reason.TOO_DARK),
+        ("brightness", "at most 0.9", Reason.TOO_BRIGHT),
+        ("contrast", "at least 0.01", Reason.BLANK),
+        ("sharpness", "at least 1e-05", Reason.BLURRED),
+        ("duplicate_of", "none", Reason.DUPLICATE),
+        ("near_duplicate_of", "none", Reason.NEAR_DUPLICATE),
+    ]
+    # decoding and duplicates are no limits; each field of the limits makes one expectation
+    assert len(told) - 2 == len(fields(FactLimits))
+
+
+def test_limits_that_are_none_make_no_expectation() -> None:
+    columns = [one.column for one in image_expectations(NO_LIMITS)]
+    assert columns == ["decoding", "brightness", "brightness", "contrast", "sharpness", "duplicate_of"]
+
+
+def test_whatever_is_expected_is_a_fact_or_known_of_the_row() -> None:
+    assert {one.column for one in image_expectations(LIMITS)} <= {
+        *FACTS, "decoding", "duplicate_of", "near_duplicate_of",
+    }  # fmt: skip
+
+
+def test_a_batch_is_expected_to_have_enough_images_and_few_quarantined() -> None:
+    settings = ValidationSettings(min_images=3, max_images=9, max_quarantined_share=0.3)
+    assert [(one.subject, one.wanted) for one in batch_expectations(settings)] == [
+        ("number of images", "at least 3 and at most 9"),
+        ("share of quarantined images", "at most 0.3"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "none"), (float("nan"), "none"), ("L", "L"), (100_000, "100000"), (0.15494, "0.1549")]
+)
+def test_values_are_written_for_people(value: float | str | None, text: str) -> None:
+    assert shown(value) == text
