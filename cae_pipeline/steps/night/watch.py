@@ -11,6 +11,7 @@ import structlog
 from numpy.typing import NDArray
 
 from cae_pipeline.adapters.results import batches, drift_reports, images, judgements, ledger, model_versions, verdicts
+from cae_pipeline.domain.facts import WATCHED_FACTS
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import AcceptedImage
 from cae_pipeline.statistics.drift import DriftReport, Measures, Reference, diagnose
