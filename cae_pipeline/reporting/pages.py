@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 from cae_pipeline import __version__
 
@@ -51,7 +50,7 @@ def render_page(template: str, **values: Any) -> str:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = content_security_policy(f"'sha256-{digest}'")
     page = _environment().get_template(template)
-    return page.render(**values, version=__version__, policy=policy, style=Markup(style))  # noqa: S704  # our own file
+    return page.render(**values, version=__version__, policy=policy, style=style)
 
 
 @cache
