@@ -1,4 +1,4 @@
-"""Normal images → those to train on, those to stop by, those the threshold rests on."""
+"""Normal images → the training set, the validation set and the calibration set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ MIN_TRAINING_IMAGES = 8
 
 @dataclass(frozen=True)
 class Split:
-    """Positions of the images in each part; no image is in two."""
+    """Positions of the images in each set; no image is in two.
+
+    Attributes:
+        train: Networks learn from these.
+        validation: Training stops by these, and they say what is usual at each place.
+        calibration: The threshold and the p-values rest on these, and nothing else does.
+    """
 
     train: tuple[int, ...]
     validation: tuple[int, ...]
@@ -30,7 +36,7 @@ def split_normal(
     target_false_alarm_rate: float,
     settled: Mapping[str, str] | None = None,
 ) -> Split:
-    """Share images out by the digest of their id, so that the order of delivery has no say.
+    """Share images out over the three sets, by the digest of their id: the order of delivery has no say.
 
     Args:
         image_ids: One per image, all different.
@@ -42,26 +48,18 @@ def split_normal(
     Raises:
         TooFewNormalImagesError: If too few are left to train on.
     """
-    known = settled or {}
+    part_of = settled or {}
     parts: dict[str, list[int]] = {part: [] for part in Split.__dataclass_fields__}
+    free: list[int] = []
     for index, image_id in enumerate(image_ids):
-        if image_id in known:
-            parts[known[image_id]].append(index)
-    order = sorted(
-        (index for index in range(len(image_ids)) if image_ids[index] not in known),
-        key=lambda index: _lot(training.seed, image_ids[index]),
-    )
-    sizes = {
-        "calibration": max(
-            math.ceil(training.calibration_share * len(image_ids)), min_normal_images(target_false_alarm_rate)
-        ),
-        "validation": max(math.ceil(training.validation_share * len(image_ids)), 2),
-    }
+        (parts[part_of[image_id]] if image_id in part_of else free).append(index)
+    free.sort(key=lambda index: _lot(training.seed, image_ids[index]))
+    sizes = _held_out_sizes(len(image_ids), training, target_false_alarm_rate)
     for part, size in sizes.items():
-        missing = max(size - len(parts[part]), 0)
-        parts[part] += order[:missing]
-        order = order[missing:]
-    parts["train"] += order
+        num_missing = max(size - len(parts[part]), 0)
+        parts[part] += free[:num_missing]
+        free = free[num_missing:]
+    parts["train"] += free
     if len(parts["train"]) < MIN_TRAINING_IMAGES:
         raise TooFewNormalImagesError(
             f"training with {sizes['calibration']} images for the threshold and {sizes['validation']} to stop by",
@@ -72,5 +70,15 @@ def split_normal(
     return Split(**{part: tuple(members) for part, members in parts.items()})
 
 
+def _held_out_sizes(num_images: int, training: TrainingSettings, target_false_alarm_rate: float) -> dict[str, int]:
+    """How many images the parts that are filled first must hold; the training set gets the rest."""
+    least_for_threshold = min_normal_images(target_false_alarm_rate)
+    return {
+        "calibration": max(math.ceil(training.calibration_share * num_images), least_for_threshold),
+        "validation": max(math.ceil(training.validation_share * num_images), 2),
+    }
+
+
 def _lot(seed: int, image_id: str) -> bytes:
+    """The place of an image in an order that depends on the seed and on its id alone."""
     return hashlib.sha256(f"{seed}:{image_id}".encode()).digest()

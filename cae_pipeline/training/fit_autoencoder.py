@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from cae_pipeline.domain.images import HalfFloats
 from cae_pipeline.domain.line import AutoencoderSettings, TrainingSettings
@@ -76,17 +77,14 @@ def fit_autoencoder(
     if initial is not None:
         network.set_weights(initial.get_weights())
     minibatch_size = min(training.minibatch_size, len(train.inputs))
-    steps = len(train.inputs) // minibatch_size
-    epochs = training.plan.epochs
+    steps, epochs = len(train.inputs) // minibatch_size, training.plan.epochs
     _compile(network, training, num_steps=epochs * steps)
     stopping = keras.callbacks.EarlyStopping("val_loss", patience=training.patience, restore_best_weights=True)
     telling = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, _plain(logs)))
     started = time.perf_counter()
     history = network.fit(
         minibatches((train.inputs, train.targets), minibatch_size, seed=training.seed),
-        validation_data=minibatches(
-            (validation.inputs, validation.targets), min(minibatch_size, len(validation.inputs)), seed=None
-        ),
+        validation_data=_in_order(validation, minibatch_size),
         epochs=epochs,
         callbacks=[stopping, telling, keras.callbacks.TerminateOnNaN()],
         shuffle=False,  # the minibatches are shuffled already
@@ -98,6 +96,10 @@ def fit_autoencoder(
     best = int(np.argmin(losses))
     images_per_second = len(losses) * steps * minibatch_size / seconds
     return FittedAutoencoder(network, len(losses), best + 1, losses[best], seconds, images_per_second)
+
+
+def _in_order(pairs: Pairs, minibatch_size: int) -> tf.data.Dataset:
+    return minibatches((pairs.inputs, pairs.targets), min(minibatch_size, len(pairs.inputs)), seed=None)
 
 
 def _compile(network: keras.Model, training: TrainingSettings, *, num_steps: int) -> None:
