@@ -29,7 +29,7 @@ def add_to(app: typer.Typer) -> None:
 def find(night: NightOption) -> None:
     """List the batches of all lines that a night is due to look at."""
     from cae_pipeline.settings import read_lines
-    from cae_pipeline.steps.night.find_lines import find_lines
+    from cae_pipeline.steps.night.find import find_lines
 
     settings, services = open_services()
     done = find_lines(list(read_lines(settings.lines_path).values()), night, services)
@@ -56,7 +56,7 @@ def validate(line: LineArgument, batch_id: Annotated[str, typer.Argument(help="F
 def plan() -> None:
     """Share the images that wait for a score out over scoring tasks, for all lines."""
     from cae_pipeline.settings import read_lines
-    from cae_pipeline.steps.night.plan_lines import plan_lines
+    from cae_pipeline.steps.night.plan import plan_lines
 
     settings, services = open_services()
     lines = list(read_lines(settings.lines_path).values())
@@ -138,7 +138,7 @@ def rescore(
 def watch(night: NightOption) -> None:
     """Say of each line what has moved since its champion was trained, and which lines should be trained again."""
     from cae_pipeline.settings import read_lines
-    from cae_pipeline.steps.night.watch_lines import watch_lines
+    from cae_pipeline.steps.night.watch import watch_lines
 
     settings, services = open_services()
     done = watch_lines(list(read_lines(settings.lines_path).values()), night, services)
@@ -165,13 +165,20 @@ def publish(night: NightOption) -> None:
 def alert(night: NightOption) -> None:
     """Tell people what a night calls for, each thing once; what nobody received is told again."""
     from cae_pipeline.settings import read_lines
-    from cae_pipeline.steps.night.alert_lines import alert_lines
+    from cae_pipeline.steps.night.alert import raise_alerts
 
     settings, services = open_services()
-    alarm, done = alert_lines(night, list(read_lines(settings.lines_path).values()), services)
-    notifiers = [notifier.model_dump() for notifier in settings.notifiers]
-    print_result({**asdict(alarm), "notifiers": notifiers, "failed": done.failed})
-    done.check()
+    alarm = raise_alerts(night, list(read_lines(settings.lines_path).values()), services)
+    print_result(
+        {
+            "alerts": alarm.alerts,
+            "new": alarm.new,
+            "num_delivered": alarm.num_delivered,
+            "notifiers": [notifier.model_dump() for notifier in settings.notifiers],
+            "failed": alarm.lines.failed,
+        }
+    )
+    alarm.lines.check()
 
 
 def housekeeping() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, time
 from pathlib import Path
@@ -17,8 +16,7 @@ from cae_pipeline.adapters.results.schema import model_versions, thresholds
 from cae_pipeline.cli import app
 from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import ConcurrentChangeError, LinesFailedError
-from cae_pipeline.steps.night import alert, alert_lines, find_lines, plan_lines
-from cae_pipeline.steps.services import Services
+from cae_pipeline.steps.night import alert, find, plan
 from tests.conftest import LINES_TOML, Plant, deliver, washers
 
 NIGHT = "2026-01-31"
@@ -70,8 +68,8 @@ def test_the_other_lines_are_planned_and_found(two_lines: Plant, monkeypatch: py
 
         monkeypatch.setattr(module, name, work)
 
-    broken(find_lines, "find_batches")
-    broken(plan_lines, "plan_line")
+    broken(find, "find_batches")
+    broken(plan, "plan_line")
     result, error = _answer("find", "--night", "2026-02-01")
     assert result["batches"] == [{"line": "washers", "batch_id": "2026-02-01"}]
     assert CliRunner().invoke(app, ["validate", "washers", "2026-02-01"]).exit_code == 0
@@ -84,37 +82,21 @@ def test_the_other_lines_are_planned_and_found(two_lines: Plant, monkeypatch: py
 
 
 def test_the_other_lines_alerts_are_told_once(two_lines: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = alert.raise_alerts
+    whole = alert._jump
 
-    def raise_alerts(night: date, lines: Sequence[Line], services: Services) -> Any:
-        if any(line.name == "bolts" for line in lines):
+    def broken_jump(line: Line, *arguments: Any) -> Any:
+        if line.name == "bolts":
             raise PermissionError("landing/bolts")
-        return whole(night, lines, services)
+        return whole(line, *arguments)
 
-    monkeypatch.setattr(alert_lines, "raise_alerts", raise_alerts)
+    monkeypatch.setattr(alert, "_jump", broken_jump)
     lines = [replace(two_lines.line, name=name, expected_by=time(0)) for name in ("bolts", "nuts", "washers")]
-    alarm, done = alert_lines.alert_lines(date(2026, 1, 30), lines, two_lines.services)
+    alarm = alert.raise_alerts(date(2026, 1, 30), lines, two_lines.services)
     assert [row["line"] for row in alarm.alerts] == [row["line"] for row in alarm.new] == ["nuts", "washers"]
-    assert (alarm.num_delivered, done.failed) == (2, {"bolts": "PermissionError: landing/bolts"})
+    assert (alarm.num_delivered, alarm.lines.failed) == (2, {"bolts": "PermissionError: landing/bolts"})
     result, error = _answer("alert", "--night", "2026-01-30")
     assert (result["alerts"], list(result["failed"])) == ([], ["bolts"])
     assert isinstance(error, LinesFailedError)
-
-
-def test_an_alert_that_nobody_receives_is_listed_once(two_lines: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = alert.raise_alerts
-
-    def raise_alerts(night: date, lines: Sequence[Line], services: Services) -> Any:
-        if len(lines) > 1:
-            raise OSError("a share")
-        return whole(night, lines, services)
-
-    monkeypatch.setattr(alert_lines, "raise_alerts", raise_alerts)
-    lines = [replace(two_lines.line, name=name, expected_by=time(0)) for name in ("nuts", "washers")]
-    deaf = replace(two_lines.services, webhook_url="nowhere")
-    alarm, done = alert_lines.alert_lines(date(2026, 1, 30), lines, deaf)
-    assert [row["line"] for row in alarm.alerts] == [row["line"] for row in alarm.new] == ["nuts", "washers"]
-    assert (alarm.num_delivered, done.failed) == (0, {})
 
 
 def test_nothing_fails_where_every_line_is_whole(plant: Plant, workspace: Path) -> None:

@@ -17,6 +17,7 @@ from cae_pipeline.adapters.results.queries.paging import Page
 from cae_pipeline.domain.alerts import Alert, AlertKind, flag_rate_jump, is_late
 from cae_pipeline.domain.batch import DeliveryStatus
 from cae_pipeline.domain.line import Line
+from cae_pipeline.steps.night.each_line import LinesDone, for_each_line
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
@@ -38,28 +39,38 @@ class Alarm:
         alerts: Every alert that was still to be delivered, as receivers are told it.
         new: Those of them that nobody was told before.
         num_delivered: How many of them somebody has received now.
+        lines: What was found on each line, and which lines could not be looked at.
     """
 
     alerts: list[dict[str, str]]
     new: list[dict[str, str]]
     num_delivered: int
+    lines: LinesDone[list[Alert]]
 
 
 def raise_alerts(night: date, lines: Sequence[Line], services: Services) -> Alarm:
-    """Raise what a night calls for and deliver what nobody has received yet; a dead receiver fails nothing.
+    """Raise what a night calls for and deliver what nobody has received yet.
+
+    A dead receiver fails nothing, and a line that cannot be looked at keeps nobody from being told of the others.
 
     Without a webhook (CAE_WEBHOOK_URL) alerts count as delivered once they are returned, for Airflow's notifiers.
     """
-    # looked for without keeping other writers waiting: an alert has the same key whoever finds it
-    with services.read() as connection:
-        raised = [alert for line in lines for alert in _alerts(line, night, services, connection)]
+
+    def look(line: Line) -> list[Alert]:
+        # without keeping other writers waiting: an alert has the same key whoever finds it
+        with services.read() as connection:
+            return list(_alerts(line, night, services, connection))
+
+    found = for_each_line(lines, look)
+    raised = [alert for of_line in found.results.values() for alert in of_line]
     with services.write() as work:
         alerts.record_alerts(work.connection, raised, raised_at=services.clock())
         waiting = alerts.undelivered(work.connection)
         work.commit()
     delivered = sum(_deliver(row, services) for row in waiting)
     log.info("alerts_raised", night=str(night), waiting=len(waiting), delivered=delivered)
-    return Alarm([_body(row) for row in waiting], [_body(row) for row in waiting if not row.num_attempts], delivered)
+    new = [_body(row) for row in waiting if not row.num_attempts]
+    return Alarm([_body(row) for row in waiting], new, delivered, found)
 
 
 def _alerts(line: Line, night: date, services: Services, connection: sa.Connection) -> Iterator[Alert]:

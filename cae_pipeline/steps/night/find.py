@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
@@ -13,6 +14,7 @@ from cae_pipeline.adapters.results.batches import DeliveryRow
 from cae_pipeline.adapters.storage import batch_night
 from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import BatchNotReadyError
+from cae_pipeline.steps.night.each_line import LinesDone, for_each_line
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
@@ -62,6 +64,11 @@ def find_batches(line: Line, night: date, services: Services) -> FoundBatches:
     found = FoundBatches(tuple(due), finished, tuple(waiting))
     log.info("batches_found", line=line.name, night=str(night), due=due, already_there=finished, not_ready=waiting)
     return found
+
+
+def find_lines(lines: Sequence[Line], night: date, services: Services) -> LinesDone[FoundBatches]:
+    """Look for batches of every line; see `find_batches`."""
+    return for_each_line(lines, lambda line: find_batches(line, night, services))
 
 
 def is_normal_batch(line: Line, batch_id: str) -> bool:

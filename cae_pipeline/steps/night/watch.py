@@ -15,6 +15,7 @@ from cae_pipeline.domain.facts import WATCHED_FACTS
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import AcceptedImage
 from cae_pipeline.statistics.drift import DriftReport, Measures, Reference, diagnose
+from cae_pipeline.steps.night.each_line import LinesDone, for_each_line
 from cae_pipeline.steps.night.load import read_artefact
 from cae_pipeline.steps.services import Services
 
@@ -29,6 +30,25 @@ class Retraining:
     trigger: str
     reason: str
     mode: str
+
+
+@dataclass(frozen=True)
+class WatchedLine:
+    """What has moved on one line, the first reason for saying so, and the training that is asked for, if any."""
+
+    diagnosis: str
+    reason: str
+    retraining: Retraining | None
+
+
+def watch_lines(lines: Sequence[Line], night: date, services: Services) -> LinesDone[WatchedLine]:
+    """Say of every line what has moved in a night; a line without a champion has nothing to be compared with."""
+
+    def watch(line: Line) -> WatchedLine:
+        report = watch_drift(line, night, services)
+        return WatchedLine(report.diagnosis, report.reasons[0], ask_for_retraining(line, report, services))
+
+    return for_each_line(lines, watch)
 
 
 def watch_drift(line: Line, night: date, services: Services) -> DriftReport:
