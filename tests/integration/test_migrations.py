@@ -43,58 +43,95 @@ def test_every_row_of_every_table_is_there_after_the_migration(old_url: str) -> 
     database.open_database(old_url).dispose()
     after = read_tables(old_url)
     assert after.pop("alembic_version") == [{"version_num": database.HEAD}]
-    for name, rows in old_databases.old_tables().items():
+    for name in ("thresholds", "verdicts", "drift_reports", "retrainings", "alerts"):
         assert after[name] == before[name], name
-        assert len(after[name]) == len(rows), name
+    for old, new in (("batches", "deliveries"), ("images", "images"), ("releases", "releases")):
+        keys = {row["batch_key"] for row in before[old]}
+        assert {row["delivery_key"] for row in after[new]} == keys, new
+        assert len(after[new]) == len(before[old]), new
+    for old, new in (("scores", "judgements"), ("promotions", "ledger"), ("snapshots", "snapshots")):
+        assert len(after[new]) == len(before[old]), new
+    assert not {"scores", "champions", "promotions"} & set(after)
 
 
-def test_both_deliveries_of_a_batch_id_are_there_with_their_members(tables: Tables) -> None:
-    deliveries = {row["batch_key"]: row for row in tables["batches"] if row["batch_id"] == "2026-01-30"}
-    assert {key: row["line"] for key, row in deliveries.items() if row["line"] == "washers"} == {
-        FIRST: "washers",
-        SECOND: "washers",
-    }
-    members = Counter(row["batch_key"] for row in tables["images"])
+def test_a_batch_is_one_row_and_its_newest_delivery_is_in_force(tables: Tables) -> None:
+    [batch] = [row for row in tables["batches"] if (row["line"], row["batch_id"]) == ("washers", "2026-01-30")]
+    assert batch["night"].day == 30
+    deliveries = {row["delivery_key"]: row for row in tables["deliveries"] if row["batch_key"] == batch["batch_key"]}
+    assert {key: row["is_in_force"] for key, row in deliveries.items()} == {FIRST: False, SECOND: True}
+    members = Counter(row["delivery_key"] for row in tables["images"])
     assert (members[FIRST], members[SECOND]) == (2, 3)
-    assert deliveries[FIRST]["validated_at"] == old_rows.at(30, 21)
-    assert deliveries[SECOND]["validated_at"] == old_rows.at(30, 22)
+    assert deliveries[FIRST]["validated_at"] == deliveries[FIRST]["listed_at"] == old_rows.at(30, 21)
     assert deliveries[SECOND]["num_bytes"] == 9_000_000_000
+    assert all(row["is_in_force"] for row in tables["deliveries"] if row["delivery_key"] != FIRST)
 
 
-def test_every_image_keeps_what_became_of_it(tables: Tables) -> None:
-    reasons = {row["name"]: row["reason"] for row in tables["images"] if row["batch_key"] in {OLDER, WAITING}}
+def test_every_image_keeps_what_became_of_it_and_one_that_had_failed_waits_again(tables: Tables) -> None:
+    reasons = {row["name"]: row["reason"] for row in tables["images"] if row["delivery_key"] in {OLDER, WAITING}}
     assert reasons == {
         "bite.png": "",
         "ring.png": "",
         "dark.png": "too_dark",
         "torn.png": "truncated",
-        "swapped.png": "scoring_failed",
+        "swapped.png": "",
         "c.png": "",
         "ring-again.png": "duplicate",
         "near.png": "near_duplicate",
         "gone.png": "missing",
         "wide.png": "wrong_size",
     }
-    assert Counter(row["status"] for row in tables["batches"]) == {"scored": 4, "validated": 3, "rejected": 1}
-    assert {(row["batch_key"], row["name"], row["author"]) for row in tables["releases"]} == {
+    status = {row["delivery_key"]: row["status"] for row in tables["deliveries"]}
+    # the one with the failed image is worked on again
+    assert status[OLDER] == "validated"
+    assert Counter(status.values()) == {"scored": 3, "validated": 4, "rejected": 1}
+    assert {(row["delivery_key"], row["name"], row["author"]) for row in tables["releases"]} == {
         (OLDER, "dark.png", "ada"),
         (WAITING, "wide.png", "ada"),
     }
 
 
-def test_scores_of_both_models_stay_beside_each_other_with_their_flags_and_regions(tables: Tables) -> None:
+def test_scores_of_both_models_stay_beside_each_other_and_the_newest_counts(tables: Tables) -> None:
     of_older = {
-        (row["name"], row["model_version"]): (row["score"], row["is_anomalous"], row["regions"], row["code"])
-        for row in tables["scores"]
-        if row["batch_key"] == OLDER
+        (row["name"], row["model_version"]): (row["score"], row["is_current"], row["regions"], row["latent"])
+        for row in tables["judgements"]
+        if row["delivery_key"] == OLDER
     }
     assert of_older == {
-        ("bite.png", W1): (4.5, True, old_rows.REGIONS, None),
+        ("bite.png", W1): (4.5, False, old_rows.REGIONS, None),
         ("ring.png", W1): (2.0, False, [], None),
-        ("dark.png", W1): (0.5, False, [], old_rows.LATENT),
+        ("dark.png", W1): (0.5, True, [], old_rows.LATENT),
         ("bite.png", W2): (5.0, True, old_rows.REGIONS, old_rows.LATENT),
         ("ring.png", W2): (2.0, True, old_rows.REGIONS, old_rows.LATENT),
     }
+    # a map is in units of the threshold that its image was scored with
+    units = {row["model_version"]: row["map_unit"] for row in tables["judgements"]}
+    assert units == {W1: 2.0, W2: 1.5, T1: 3.0}
+    assert not any(row["is_current"] for row in tables["judgements"] if row["delivery_key"] == FIRST)
+    assert {row["outcome"] for row in tables["judgements"]} == {"scored"}
+
+
+def test_people_ask_and_find_what_they_found_before(old_url: str, tables: Tables) -> None:
+    engine = database.connect(old_url)
+    with engine.connect() as connection:
+        flagged = connection.execute(
+            sa.text("SELECT line, name, is_latest FROM anomalies ORDER BY line, name, is_latest")
+        )
+        assert [tuple(row) for row in flagged] == [
+            ("tiles", "crack.png", 1),
+            ("washers", "b.png", 1),
+            ("washers", "bite.png", 0),
+            ("washers", "bite.png", 1),
+            ("washers", "ring.png", 1),
+        ]
+        rates = connection.execute(sa.text("SELECT * FROM daily_rates WHERE line = 'washers' AND num_scored > 0"))
+        assert {
+            row.night.day if hasattr(row.night, "day") else int(row.night[-2:]): tuple(row)[2:] for row in rates
+        } == {
+            # images, quarantined, failed, scored, flagged, confirmed, false alarms
+            29: (5, 1, 0, 3, 2, 1, 1),
+            30: (3, 1, 0, 2, 1, 0, 0),
+        }
+    engine.dispose()
 
 
 def test_thresholds_keep_their_numbers_and_the_next_one_is_newer_than_all(old_url: str, tables: Tables) -> None:
@@ -117,7 +154,7 @@ def test_thresholds_keep_their_numbers_and_the_next_one_is_newer_than_all(old_ur
 
 
 def test_the_ledger_tells_the_same_story_and_the_same_models_serve(tables: Tables) -> None:
-    assert [(row["event"], row["from_version"], row["to_version"]) for row in tables["promotions"]] == [
+    assert [(row["event"], row["from_version"], row["to_version"]) for row in tables["ledger"]] == [
         ("promotion", "", W1),
         ("promotion", "", T1),
         ("threshold", W1, W1),
@@ -129,11 +166,34 @@ def test_the_ledger_tells_the_same_story_and_the_same_models_serve(tables: Table
         ("threshold", W2, W2),
         ("rollback", W2, W1),
     ]
-    refusal, rollback = tables["promotions"][6], tables["promotions"][9]
+    refusal, rollback = tables["ledger"][6], tables["ledger"][9]
     assert refusal["reasons"][1].startswith("REFUSED: synthetic AUROC")
     assert (rollback["author"], rollback["note"], rollback["decided_at"]) == ("bob", "lens was dirty", old_rows.at(29))
-    serving = {row["line"]: (row["model_version"], row["threshold_id"]) for row in tables["champions"]}
-    assert serving == {"washers": (W1, 2), "tiles": (T1, 6)}
+    states = {row["model_version"]: row["state"] for row in tables["model_versions"]}
+    assert states == {W1: "promoted", W2: "rolled_back", W3: "refused", T1: "promoted", T2: "awaiting"}
+
+
+def test_the_next_entry_of_the_ledger_comes_after_all_others(old_url: str, tables: Tables) -> None:
+    engine = database.connect(old_url)
+    ledger = sa.Table("ledger", sa.MetaData(), autoload_with=engine)
+    copied = {name: value for name, value in tables["ledger"][0].items() if name != "entry_id"}
+    with engine.begin() as connection:
+        connection.execute(sa.insert(ledger).values(**copied))
+        assert connection.scalar(sa.select(sa.func.max(ledger.c.entry_id))) == len(tables["ledger"]) + 1
+    engine.dispose()
+
+
+@pytest.mark.sqlite_only("PostgreSQL has always refused what is no JSON")
+def test_infinity_in_the_ledger_becomes_null(new_database_url: str) -> None:
+    write_old_database(new_database_url)
+    engine = database.connect(new_database_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text('UPDATE promotions SET figures = \'{"score_difference": Infinity, "b": NaN}\''))
+    engine.dispose()
+    database.open_database(new_database_url).dispose()
+    assert {str(row["figures"]) for row in read_tables(new_database_url)["ledger"]} == {
+        "{'score_difference': None, 'b': None}"
+    }
 
 
 def test_what_each_model_was_trained_on_is_kept_with_the_part_it_played(tables: Tables) -> None:
