@@ -35,7 +35,7 @@ def rescore_batches():
     def score(chunk):
         get_current_context()["label"] = f"{chunk['line']}: {len(chunk['slices'])} slices"
         slices = [f"--slice={text}" for text in chunk["slices"]]
-        return run_cae("score", chunk["line"], "--model-version", chunk["model_version"], *slices)
+        return run_cae("score", chunk["line"], "--again", "--model-version", chunk["model_version"], *slices)
 
     score.expand(chunk=plan_chunks())
 

@@ -98,6 +98,13 @@ def _mlflow() -> Any:
     return mlflow
 
 
+def _problems() -> tuple[type[Exception], ...]:
+    """What is raised where MLflow does not answer or refuses: its own, and those of its database and files."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return _mlflow().exceptions.MlflowException, SQLAlchemyError, OSError
+
+
 def registered_name(line: str) -> str:
     """Name of a line's model in MLflow's registry."""
     return f"cae-{line}"
@@ -182,7 +189,7 @@ def fetch_artefact(tracking_uri: str, artefact_uri: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         return Path(mlflow.artifacts.download_artifacts(artefact_uri, dst_path=str(folder)))
-    except (_mlflow().exceptions.MlflowException, OSError) as error:
+    except _problems() as error:
         raise ArtefactError(
             f"{artefact_uri} cannot be read: {error}. Restore MLflow's artefacts, or train again."
         ) from error
@@ -218,7 +225,7 @@ def _asked(tracking_uri: str) -> Iterator[MlflowClient]:
     client = _connect(tracking_uri)
     try:
         yield client
-    except (_mlflow().exceptions.MlflowException, OSError) as error:
+    except _problems() as error:
         raise ConfigurationError(f"MLflow at {tracking_uri} refused: {error}") from error
 
 
@@ -233,7 +240,7 @@ def _connect(tracking_uri: str) -> MlflowClient:
     client = mlflow.MlflowClient(tracking_uri)
     try:
         client.search_experiments(max_results=1)
-    except (_mlflow().exceptions.MlflowException, OSError) as error:
+    except _problems() as error:
         raise ConfigurationError(
             f"MLflow at {tracking_uri} does not answer: {error}. Check CAE_TRACKING_URI, or start it with `make up`."
         ) from error

@@ -77,6 +77,7 @@ def score(
         typer.Option("--slice", help="Part of a batch as `cae plan` names it; without: all that waits."),
     ] = None,
     model_version: Annotated[str | None, typer.Option(help="Who judges; without: the champion.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also what other models have scored.")] = False,
     runtime: RuntimeOption = None,
 ) -> None:
     """Judge accepted images and write scores, maps and regions."""
@@ -85,7 +86,12 @@ def score(
     parts = _slices(slices or [])
     settings_of_line, settings, services = open_line(line, runtime=runtime)
     done = score_line(
-        settings_of_line, services, slices=parts, model_version=model_version, chunk_size=settings.chunk_size
+        settings_of_line,
+        services,
+        slices=parts,
+        model_version=model_version,
+        chunk_size=settings.chunk_size,
+        again=again,
     )
     print_result(asdict(done))
 
@@ -132,7 +138,7 @@ def rescore(
         print_result({"chunks": chunks})
         return
     parts = [part for chunk in planned.chunks for part in chunk]
-    print_result(asdict(score_slices(parts, planned.version, services)))
+    print_result(asdict(score_slices(parts, planned.version, services, again=True)))
 
 
 def watch(night: NightOption) -> None:

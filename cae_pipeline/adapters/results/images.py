@@ -38,9 +38,9 @@ def accepted_images(connection: sa.Connection, delivery_keys: Sequence[str]) -> 
 
 
 def accepted_part(
-    connection: sa.Connection, delivery_key: str, *, start: int, stop: int, judged_by: str
+    connection: sa.Connection, delivery_key: str, *, start: int, stop: int, judged_by: str | None = None
 ) -> list[tuple[AcceptedImage, bool]]:
-    """Accepted images among the members at some positions of a delivery, and whether a model has scored each already.
+    """Accepted images among the members at some positions of a delivery, and whether each has a score already.
 
     Args:
         connection: To the results database.
@@ -48,7 +48,7 @@ def accepted_part(
         start: First position among all its members in the order of their names; positions never shift, whatever
             becomes of single images.
         stop: The position after the last.
-        judged_by: The model version.
+        judged_by: Only a score of this model version is asked for; None is of any.
     """
     members = (
         sa.select(images.c.name)
@@ -60,9 +60,10 @@ def accepted_part(
     scored = sa.exists().where(
         judgements.c.delivery_key == images.c.delivery_key,
         judgements.c.name == images.c.name,
-        judgements.c.model_version == judged_by,
         judgements.c.outcome == "scored",
     )
+    if judged_by is not None:
+        scored = scored.where(judgements.c.model_version == judged_by)
     query = (
         select_images()
         .add_columns(scored.label("is_scored"))

@@ -65,14 +65,22 @@ class ScoredChunk:
     num_already_there: int
 
 
-def score_slices(slices: Sequence[Slice], version: ModelVersion, services: Services) -> ScoredChunk:
-    """Score the images of some slices; those the model has scored already are left as they are.
+def score_slices(
+    slices: Sequence[Slice], version: ModelVersion, services: Services, *, again: bool = False
+) -> ScoredChunk:
+    """Score the images of some slices that have no score yet.
+
+    Args:
+        slices: Which images.
+        version: Who judges.
+        services: The outside world.
+        again: Score also what other models have scored; what this one has is left as it is.
 
     Raises:
         ArtefactError: If the model is not the one that was registered.
         StorageError: If the landing zone cannot be read just now; the images wait, those before it are kept.
     """
-    listing = _Listing(slices, version, services)
+    listing = _Listing(slices, version.model_version if again else None, services)
     waiting = iter(listing)
     first = next(waiting, None)
     # nothing is loaded for a chunk that is done already
@@ -110,8 +118,8 @@ def finish_deliveries(delivery_keys: Sequence[str], version: ModelVersion, servi
 class _Listing:
     """The images of some slices that wait, listed from the table a part at a time, and how many were done before."""
 
-    def __init__(self, slices: Sequence[Slice], version: ModelVersion, services: Services) -> None:
-        self.slices, self.version, self.services = slices, version, services
+    def __init__(self, slices: Sequence[Slice], judged_by: str | None, services: Services) -> None:
+        self.slices, self.judged_by, self.services = slices, judged_by, services
         self.num_members = sum(part.stop - part.start for part in slices)
         self.num_there = 0
 
@@ -121,7 +129,7 @@ class _Listing:
                 stop = min(part.stop, start + ROWS_AT_ONCE)
                 with self.services.read() as connection:
                     rows = images.accepted_part(
-                        connection, part.delivery_key, start=start, stop=stop, judged_by=self.version.model_version
+                        connection, part.delivery_key, start=start, stop=stop, judged_by=self.judged_by
                     )
                 self.num_there += sum(is_scored for _, is_scored in rows)
                 yield from (image for image, is_scored in rows if not is_scored)

@@ -13,7 +13,13 @@ from cae_pipeline.steps.services import Services
 
 
 def score_line(
-    line: Line, services: Services, *, slices: Sequence[Slice], model_version: str | None, chunk_size: int
+    line: Line,
+    services: Services,
+    *,
+    slices: Sequence[Slice],
+    model_version: str | None,
+    chunk_size: int,
+    again: bool = False,
 ) -> ScoredChunk:
     """Score accepted images of a line.
 
@@ -22,6 +28,7 @@ def score_line(
         services: The outside world.
         slices: Parts of batches; empty for all that waits.
         model_version: Who judges; None is the champion.
+        again: Score also what other models have scored.
         chunk_size: Images that are planned together where no slices are given.
 
     Raises:
@@ -41,4 +48,4 @@ def score_line(
     if not slices:
         _, chunks = plan_line(line, chunk_size=chunk_size, services=services)
         slices = [part for chunk in chunks for part in chunk]
-    return score_slices(slices, version, services)
+    return score_slices(slices, version, services, again=again)
