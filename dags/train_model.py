@@ -11,8 +11,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from cae_pipeline.orchestration.tasks import RETRAINING_WANTED, TASK_DEFAULTS, run_cae
 
-LATE = timedelta(hours=6)
-PRESET = "How much time the training may take; empty: as the line's settings say"
+LATE, KNOBS = timedelta(hours=6), ("epochs", "seed", "preset", "effort")  # effort: the old name of preset
+PRESET = "How much the training may cost; empty: as the line's settings say"
 
 
 @dag(
@@ -50,11 +50,9 @@ def train_model():
         @task(map_index_template="{{ label }}", max_active_tis_per_dagrun=1)
         def train(wanted, params=None):
             get_current_context()["label"] = wanted["line"]
-            # "effort" is the old name of "preset"; the command still takes it, and says what it is called now
-            knobs = ("epochs", "seed", "preset", "effort")
-            said = [f"--{name}={params[name]}" for name in knobs if params.get(name) is not None]
-            refresh = ["--refresh"] if wanted["mode"] == "refresh" else []
-            return run_cae("train", wanted["line"], "--no-promote", f"--note={wanted['note']}", *said, *refresh)
+            said = [f"--{name}={params[name]}" for name in KNOBS if params.get(name) is not None]
+            said += ["--refresh"] if wanted["mode"] == "refresh" else []
+            return run_cae("train", wanted["line"], "--no-promote", f"--note={wanted['note']}", *said)
 
         @task(map_index_template="{{ label }}")
         def promote(wanted, challenger):

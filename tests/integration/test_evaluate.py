@@ -115,8 +115,8 @@ def test_a_benchmark_writes_one_table_with_floors_spread_and_ablation(
     for run in row["runs"]:
         assert len(run["hidden"]) == 4
         assert run["num_train"] == 84
-        assert set(run["ablation"]["alone"]) == set(run["ablation"]["without"]) == set(run["chosen"]["weights"])
-        assert sum(run["chosen"]["weights"].values()) == pytest.approx(1)
+        assert set(run["ablation"]["alone"]) == set(run["ablation"]["without"]) == set(run["chosen"]["fusion_weights"])
+        assert sum(run["chosen"]["fusion_weights"].values()) == pytest.approx(1)
     table = out.with_suffix(".md").read_text()
     assert "| washers | 84 | 30 + 26 |" in table
     assert "| without texture |" in table
