@@ -135,16 +135,16 @@ def _undone(wanted: Floats, defective: ScoredImages, defects: SyntheticDefects) 
     return float(1 - after / max(before, 1e-12))
 
 
-def _difference(scorer: Scorer, evaluation: EvaluationSet) -> float | None:
+def _difference(scorer: Scorer, evaluation: EvaluationSet) -> float:
     """Largest relative difference of the scores of the calibration images from those the training wrote down.
 
-    Both are taken in the order of size. None if some of the images cannot be read any more: there is nothing to
-    compare then.
+    Both are taken in the order of size. Infinite if there is another number of them: then the scores written down are
+    not those of these images. NaN if the model's networks are broken.
     """
     try:
         then, now = np.sort(scorer.normal_scores), np.sort(scorer.score(evaluation.held_out).scores)
     except NonFiniteScoreError:
         return float("nan")
     if len(then) != len(now):
-        return None
+        return float("inf")
     return float((np.abs(now - then) / np.maximum(then, 1e-9)).max())
