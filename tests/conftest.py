@@ -123,9 +123,9 @@ def bare_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def workspace(bare_workspace: Path, use_copy: Callable[[str], None]) -> Path:
+def workspace(bare_workspace: Path, use_copy: Callable[[str, Path | None], None]) -> Path:
     """An empty workspace with a lines file and a results database, both named by the environment."""
-    use_copy("migrated")
+    use_copy("migrated", None)
     return bare_workspace
 
 
@@ -153,8 +153,8 @@ def line(workspace: Path) -> Line:
 
 
 @pytest.fixture(scope="session")
-def trained_workspace(make_template: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace whose line has a champion; trained once on each database, copied by those who use it."""
+def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose line has a champion; trained once, on SQLite, and copied by those who use it."""
     from cae_pipeline.settings import Settings, read_lines
     from cae_pipeline.steps.life.promote import promote_challenger
     from cae_pipeline.steps.life.train import train_model
@@ -163,7 +163,7 @@ def trained_workspace(make_template: Callable[[str, str], str], tmp_path_factory
     folder = tmp_path_factory.mktemp("trained") / "workspace"
     folder.mkdir()
     (folder / "lines.toml").write_text(LINES_TOML)
-    services = connect(Settings(workspace=folder, results_url=make_template("trained", "migrated")))
+    services = connect(Settings(workspace=folder))
     line = read_lines(folder / "lines.toml")["washers"]
     deliver(folder / "landing", "washers", "normal-1", washers(NORMAL))
     version = train_model(line, services, note="for the tests")
@@ -173,9 +173,7 @@ def trained_workspace(make_template: Callable[[str, str], str], tmp_path_factory
 
 
 @pytest.fixture(scope="session")
-def challenged_workspace(
-    trained_workspace: Path, make_template: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def challenged_workspace(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trained workspace with a second model, cae-washers/2, which has learnt from other parts of the images."""
     from cae_pipeline.settings import Settings, read_lines
     from cae_pipeline.steps.life.train import train_model
@@ -183,7 +181,7 @@ def challenged_workspace(
 
     folder = tmp_path_factory.mktemp("challenged") / "workspace"
     shutil.copytree(trained_workspace, folder)
-    services = connect(Settings(workspace=folder, results_url=make_template("challenged", "trained")))
+    services = connect(Settings(workspace=folder))
     line = read_lines(folder / "lines.toml")["washers"]
     train_model(replace(line, training=replace(line.training, seed=3)), services)
     services.engine.dispose()
@@ -191,16 +189,16 @@ def challenged_workspace(
 
 
 @pytest.fixture
-def plant(trained_workspace: Path, bare_workspace: Path, use_copy: Callable[[str], None]) -> Plant:
+def plant(trained_workspace: Path, bare_workspace: Path, use_copy: Callable[[str, Path | None], None]) -> Plant:
     """An installation of one's own with a champion."""
-    use_copy("trained")
+    use_copy("trained", trained_workspace / "results.db")
     return _plant(trained_workspace, bare_workspace)
 
 
 @pytest.fixture
-def challenged(challenged_workspace: Path, bare_workspace: Path, use_copy: Callable[[str], None]) -> Plant:
+def challenged(challenged_workspace: Path, bare_workspace: Path, use_copy: Callable[[str, Path | None], None]) -> Plant:
     """An installation of one's own with a champion and a challenger, cae-washers/2."""
-    use_copy("challenged")
+    use_copy("challenged", challenged_workspace / "results.db")
     return _plant(challenged_workspace, bare_workspace)
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from cae_pipeline.adapters.results import database
+from cae_pipeline.adapters.results.schema import metadata
 from tests.postgresql import UNSAFE_BUT_FAST, PostgresqlServer, find_programs, start_postgresql
 
 KINDS = ("sqlite", "postgresql")
@@ -97,40 +99,53 @@ def new_database_url(database_kind: str, tmp_path: Path, request: pytest.Fixture
 @pytest.fixture
 def use_copy(
     database_kind: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Callable[[str], None]:
-    """Let the environment name a copy of one of the PostgreSQL databases, by its name there.
+) -> Callable[[str, Path | None], None]:
+    """Let the environment name a copy of a PostgreSQL database, by its name there.
 
-    On SQLite nothing is to be done: the workspace holds its own file.
+    One that does not exist yet is made from the rows of a SQLite file. On SQLite nothing is to be done: the workspace
+    holds its own file.
     """
 
-    def use(template: str) -> None:
+    def use(template: str, original: Path | None) -> None:
         if database_kind == "postgresql":
+            if original is not None:
+                request.getfixturevalue("make_template")(template, original)
             monkeypatch.setenv("CAE_RESULTS_URL", request.getfixturevalue("copy_postgresql")(template))
 
     return use
 
 
 @pytest.fixture(scope="session")
-def make_template(database_kind: str, request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], str]]:
-    """Create a PostgreSQL database under a name, as a copy of another, for `use_copy`; returns its URL.
-
-    On SQLite nothing is created and the URL is empty, which the settings take for the file in the workspace.
-    """
-    if database_kind == "sqlite":
-        yield lambda _name, _template: ""
-        return
-    # asked for now, so that the server outlives this fixture
-    server: PostgresqlServer = request.getfixturevalue("migrated_postgresql")
+def make_template(migrated_postgresql: PostgresqlServer) -> Iterator[Callable[[str, Path], None]]:
+    """Create a PostgreSQL database under a name with the rows of a SQLite file, if it is not there yet."""
     names: list[str] = []
 
-    def make(name: str, template: str) -> str:
-        url = server.create_database(name, template=template)
-        names.append(name)
-        return url
+    def make(name: str, original: Path) -> None:
+        if name not in names:
+            url = migrated_postgresql.create_database(name, template=MIGRATED)
+            names.append(name)
+            _copy_rows(f"sqlite:///{original}", url)
 
     yield make
     for name in names:
-        server.drop_database(name)
+        migrated_postgresql.drop_database(name)
+
+
+def _copy_rows(source_url: str, target_url: str) -> None:
+    """Copy every row of every table, and let the numbers that the target gives go on after them."""
+    source, target = database.connect(source_url), database.connect(target_url)
+    with source.connect() as reading, target.begin() as writing:
+        for table in metadata.sorted_tables:
+            rows = [dict(row) for row in reading.execute(sa.select(table)).mappings()]
+            if rows:
+                writing.execute(sa.insert(table), rows)
+            for column in table.primary_key.columns:
+                if column.autoincrement is True:
+                    last = max((row[column.name] for row in rows), default=0)
+                    sequence = sa.func.pg_get_serial_sequence(table.name, column.name)
+                    writing.execute(sa.select(sa.func.setval(sequence, last + 1, False)))
+    source.dispose()
+    target.dispose()
 
 
 @contextmanager

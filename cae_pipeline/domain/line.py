@@ -166,7 +166,7 @@ class ValidationSettings:
     """Bits of 256 in which the difference hashes of near-duplicates may differ; unset: well below
     what different normal images show; 0 with `near_duplicates = false` switched off."""
     near_duplicates: bool = True
-    """Whether images that are almost the same as an earlier one are quarantined."""
+    """Whether images that are almost the same as one of the last week are quarantined."""
     min_images: Count = 1
     """Images below which a batch is rejected as a whole."""
     max_images: Count = 100_000

@@ -86,7 +86,7 @@ def test_an_image_is_shown_with_where_it_came_from_and_how_it_was_judged(night: 
     first = rows("anomalies")[0]
     shown = json.loads(cae("images", "show", first["image_id"][:12]))
     assert shown["deliveries"][0]["name"] == first["name"]
-    assert shown["scores"][0]["score"] == first["score"]
+    assert shown["judgements"][0]["score"] == first["score"]
     with pytest.raises(NotFoundError, match="cae anomalies"):
         cae("images", "show", "0000notthere")
 

@@ -19,24 +19,6 @@ from cae_pipeline.statistics.conformal import Threshold
 
 
 @dataclass(frozen=True)
-class ModelVersion:
-    """A registered artefact, its state, and the threshold in force, which is the newest."""
-
-    model_version: str
-    line: str
-    version: int
-    state: ModelState
-    run_id: str
-    artefact_uri: str
-    artefact_sha256: str
-    snapshot_sha256: str
-    figures: Mapping[str, float]
-    registered_at: datetime
-    threshold_id: int
-    threshold: float
-
-
-@dataclass(frozen=True)
 class Registration:
     """What a training hands over.
 
@@ -61,6 +43,21 @@ class Registration:
     snapshot_sha256: str
     figures: Mapping[str, float]
     registered_at: datetime
+
+
+@dataclass(frozen=True)
+class ModelVersion(Registration):
+    """A registered model, where it stands, and the threshold in force, which is its newest.
+
+    Attributes:
+        state: Where it stands; at most one version of a line is promoted.
+        threshold_id: Number of the threshold in force.
+        threshold: Its value; a score above it is flagged.
+    """
+
+    state: ModelState
+    threshold_id: int
+    threshold: float
 
 
 @dataclass(frozen=True)
