@@ -15,13 +15,15 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from cae_pipeline.adapters.results.schema import images, scores
+from cae_pipeline.adapters.results.schema import images
 from cae_pipeline.settings import Settings, read_lines
 from cae_pipeline.steps.life.promote import promote_challenger
 from cae_pipeline.steps.life.train import train_model
-from cae_pipeline.steps.night.score import plan_line, score_slices
+from cae_pipeline.steps.night.plan import plan_line
+from cae_pipeline.steps.night.score import score_slices
 from cae_pipeline.steps.night.validate import validate_batch
 from cae_pipeline.wiring import connect
+from tests.asking import judged
 from tests.conftest import LINES_TOML, deliver, washers
 
 NUM_GOOD = 50
@@ -42,22 +44,30 @@ def main(folder: Path) -> int:
         good = washers(range(1000, 1000 + NUM_GOOD))
         deliver(workspace / "landing", "washers", "2026-01-31", broken | good)
         started = time.perf_counter()
-        key = validate_batch(line, "2026-01-31", services).batch_key
+        key = validate_batch(line, "2026-01-31", services).delivery_key
         version, chunks = plan_line(line, chunk_size=512, services=services)
         for chunk in chunks:
             score_slices(chunk, version, services)
         seconds = time.perf_counter() - started
-        with services.engine.connect() as connection:
-            rows = connection.execute(sa.select(images).where(images.c.batch_key == key)).mappings().all()
-            judged = set(connection.scalars(sa.select(scores.c.name).where(scores.c.batch_key == key)))
-    ends = Counter("scored" if row["name"] in judged else f"{row['status']}: {row['reason']}" for row in rows)
+        with services.read() as connection:
+            rows = connection.execute(sa.select(images).where(images.c.delivery_key == key)).mappings().all()
+        outcomes = {row["name"]: row for row in judged(services, delivery_key=key)}
+    scored = {name for name, row in outcomes.items() if row["outcome"] == "scored"}
+    ends = Counter(_told(row, outcomes.get(row["name"])) for row in rows)
     for end, count in ends.most_common():
         print(f"{count:5}  {end}")
-    lost = [row["name"] for row in rows if row["name"] not in judged and row["status"] != "quarantined"]
-    waiting = sorted(set(good) - judged)
+    lost = [row["name"] for row in rows if row["name"] not in scored and row["status"] != "quarantined"]
+    waiting = sorted(set(good) - scored)
     print(f"{len(broken)} broken and {len(good)} good files in {seconds:.1f} s")
     print(f"not accounted for: {lost}; good and not scored: {waiting}")
     return 1 if lost or waiting or len(rows) != len(broken) + len(good) else 0
+
+
+def _told(image: sa.RowMapping, judgement: sa.RowMapping | None) -> str:
+    """What became of a file, and why."""
+    if judgement is None:
+        return f"{image['status']}: {image['reason']}"
+    return "scored" if judgement["outcome"] == "scored" else f"failed: {judgement['reason']}"
 
 
 if __name__ == "__main__":

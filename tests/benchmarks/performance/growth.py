@@ -7,6 +7,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from cae_pipeline.adapters.results.schema import judgements
+from tests.asking import delivery
 from tests.benchmarks.performance.plant import SMALL, Child, Plant, run_cae
 
 
@@ -33,16 +35,16 @@ def night(plant: Plant, batch_id: str, count: int) -> Night:
     score = run_cae(plant, ["score", SMALL])
     after = _database_bytes(plant)
     again = run_cae(plant, ["rescore", SMALL, "--since", batch_id, "--until", batch_id])
-    with plant.services.engine.connect() as connection:
-        done = connection.scalar(
-            sa.text("SELECT count(*) FROM scores JOIN batches USING (batch_key) WHERE batch_id = :id"), {"id": batch_id}
-        )
+    key = delivery(plant.services, batch_id, line=SMALL).delivery_key
+    scored = sa.select(sa.func.count()).where(judgements.c.delivery_key == key, judgements.c.outcome == "scored")
+    with plant.services.read() as connection:
+        done = connection.scalar(scored)
     assert done == count, f"{done} of {count} images were scored"
     return Night(count, score, again, after - before)
 
 
 def _database_bytes(plant: Plant) -> int:
-    with plant.services.engine.connect() as connection:
+    with plant.services.read() as connection:
         pages, free, size = (
             int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
             for name in ("page_count", "freelist_count", "page_size")

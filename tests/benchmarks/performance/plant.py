@@ -18,6 +18,7 @@ import numpy as np
 
 from cae_pipeline.adapters.decoding import DecodeLimits, decode
 from cae_pipeline.adapters.results import ledger
+from cae_pipeline.adapters.results.ledger import Change
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.promotion import Decision
 from cae_pipeline.settings import Settings, read_lines
@@ -92,7 +93,10 @@ def build(workspace: Path) -> Plant:
         plant.deliver(name, "normal-1", NUM_NORMAL)
         # not through the gate: how well so short a training detects has no say in how fast it is
         decision = Decision(True, ("ok: speed is measured, not quality",))
-        ledger.record_decision(services.engine, train_model(line, services), None, decision, services.stamp())
+        trained = train_model(line, services)
+        with services.write() as work:
+            ledger.record_decision(work.connection, Change(None, trained), decision, services.stamp())
+            work.commit()
     return plant
 
 

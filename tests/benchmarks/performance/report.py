@@ -11,6 +11,8 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from tests.benchmarks.performance.tables import GOALS, slowest_questions
+
 TEMPLATE = Path(__file__).with_name("performance.md.j2")
 SCORING_ROWS = (
     ("images/s, `cae score`, one core", "images_per_second_one_core"),
@@ -20,6 +22,14 @@ SCORING_ROWS = (
     ("decoding, s, one core", "seconds_decode_one_core"),
     ("networks, s, one core", "seconds_forward_one_core"),
 )
+ASKED_ROWS = (
+    ("slowest question, ms, but those bounded by a night's own images", "queries_slowest_ms"),
+    ("rates of 61 nights, s", "rates_61_nights_seconds"),
+    ("all images judged again by another threshold, s", "rejudge_all_seconds"),
+    ("CPU time of validating an image, as a multiple of that without earlier images", "validate_cost_growth"),
+)
+"""What is asked of a million images; the goals stand in `tables.GOALS`."""
+NUM_SLOWEST = 10
 GROWTH_ROWS = (
     ("peak memory of `cae score`, MiB", "peak_bytes", 2**20),
     ("wall seconds of `cae score`", "wall_seconds", 1),
@@ -32,9 +42,12 @@ def write_page(path: Path, figures: Mapping[str, Any]) -> None:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # Markdown
     environment.filters |= {"number": _number, "spread": _spread, "middle": _middle}
     machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-    rows = {"scoring_rows": SCORING_ROWS, "growth_rows": GROWTH_ROWS}
+    rows = {"scoring_rows": SCORING_ROWS, "growth_rows": GROWTH_ROWS, "asked_rows": ASKED_ROWS, "goals": GOALS}
+    slowest = {name: slowest_questions(one, NUM_SLOWEST) for name, one in figures["tables"].items()}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    path.write_text(template.render({**figures, **machine, **rows}) + "\n", encoding="utf-8")
+    path.write_text(
+        template.render({**figures, **machine, **rows, "figures": figures, "slowest": slowest}) + "\n", encoding="utf-8"
+    )
 
 
 def _middle(samples: float | Sequence[float], unit: float) -> str:

@@ -17,13 +17,14 @@ import sqlalchemy as sa
 from PIL import Image
 
 from cae_pipeline.adapters.results import images as image_rows
-from cae_pipeline.adapters.results import ledger
 from cae_pipeline.concurrency.parallel import in_order
 from cae_pipeline.detector.error_maps import NetworkOutputs
 from cae_pipeline.detector.scorer import MINIBATCH_SIZE, Scorer
 from cae_pipeline.domain.images import Pixels
+from cae_pipeline.domain.outcome import AcceptedImage
 from cae_pipeline.steps.night.load import load_model, load_parts
-from cae_pipeline.steps.night.read import read_image
+from cae_pipeline.steps.night.read import ReadImage, read_image
+from tests import asking
 from tests.benchmarks.performance.plant import Plant, run_cae, run_python
 
 FEW, MANY = 512, 2048
@@ -32,10 +33,12 @@ START = """
 from cae_pipeline.settings import read_settings
 from cae_pipeline.wiring import connect
 from cae_pipeline.adapters.results import ledger
-from cae_pipeline.steps import score
+from cae_pipeline.steps.night.load import load_model
 import numpy as np
 services = connect(read_settings())
-scorer = score.load_model(ledger.champion_of(services.engine, "px256"), services)
+with services.read() as connection:
+    champion = ledger.champion_of(connection, "px256")
+scorer = load_model(champion, services)
 scorer.score_few(np.zeros((1, *scorer.settings.read_px, scorer.settings.channels), np.uint8))
 """
 
@@ -67,14 +70,14 @@ def measure_parts(line: str, out: str) -> None:
     from cae_pipeline.wiring import connect
 
     services = connect(read_settings())
-    scorer = load_model(ledger.champion_of(services.engine, line), services)
-    with services.engine.connect() as connection:
-        keys = list(connection.scalars(sa.text("SELECT batch_key FROM batches WHERE line = :line"), {"line": line}))
-    rows = image_rows.accepted_images(services.engine, keys)[:MANY]
+    scorer = load_model(asking.champion(services, line), services)
+    keys = [row.delivery_key for row in asking.batch_rows(services, line)]
+    with services.read() as connection:
+        rows = image_rows.accepted_images(connection, keys)[:MANY]
     parts = [rows[start : start + MINIBATCH_SIZE] for start in range(0, len(rows), MINIBATCH_SIZE)]
 
-    def decode(part: Sequence[Any]) -> Pixels:
-        return np.stack([_pixels(read_image(row, scorer.settings, services)) for row in part])
+    def decode(part: Sequence[AcceptedImage]) -> Pixels:
+        return np.stack([_pixels(read_image(image, scorer.settings, services)) for image in part])
 
     tiles = list(in_order(decode, parts[: 256 // MINIBATCH_SIZE])) * (len(parts) * MINIBATCH_SIZE // 256)
     figures: dict[str, list[float]] = {"decode": [], "forward": []}
@@ -90,7 +93,7 @@ def naive(plant: Plant, line: str) -> dict[str, list[float]]:
 
     from cae_pipeline.training.reference import build_forward
 
-    version = ledger.champion_of(plant.services.engine, line)
+    version = asking.champion(plant.services, line)
     network: keras.Model = build_forward(load_parts(version, plant.services))
     scorer = replace(
         load_model(version, plant.services),
@@ -169,10 +172,9 @@ def _small(path: Path) -> np.ndarray:
     return small
 
 
-def _pixels(read: Any) -> Pixels:
-    assert read.pixels is not None, read.problem
-    pixels: Pixels = read.pixels
-    return pixels
+def _pixels(read: ReadImage) -> Pixels:
+    assert read.pixels is not None, read.failure
+    return read.pixels
 
 
 def _seconds(work: Callable[[Any], Any], items: Sequence[Any]) -> float:

@@ -10,12 +10,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.detector.fusion import HeadProfile
 from cae_pipeline.detector.scorer import Scorer
 from cae_pipeline.detector.sessions import onnx_forward
 from cae_pipeline.domain.images import Pixels
 from cae_pipeline.domain.line import Line
+from cae_pipeline.domain.outcome import AcceptedImage
 from cae_pipeline.steps.life.fit import FittedModel, fit_model
 from cae_pipeline.steps.night.load import read_artefact
 from cae_pipeline.training.export import to_onnx
@@ -31,7 +31,7 @@ class Candidate:
     """A model with everything that is registered of it.
 
     Attributes:
-        members: `(batch_key, name, part)` of what it says it was trained on.
+        members: `(delivery_key, name, part)` of what it says it was trained on.
     """
 
     kind: str
@@ -50,8 +50,7 @@ class Faults:
         self.champion = cells.champion(line)
         self.artefact = read_artefact(self.champion, cells.services)
         self.weights = self.artefact.weights()
-        rows = image_rows.snapshot_images(cells.services.engine, self.champion.model_version)
-        self.members: Members = [(row["batch_key"], row["name"], row["part"]) for row in rows]
+        self.members: Members = [(*row.image.key, row.part) for row in cells.trained_on(line)]
 
     def seeded(self) -> Iterator[Candidate]:
         """Every kind."""
@@ -110,38 +109,33 @@ class Faults:
 
 def badly_trained(cells: Cells, line: Line) -> Iterator[Candidate]:
     """Real trainings on the wrong images, or hardly any."""
-    champion = cells.champion(line.name)
-    rows = image_rows.snapshot_images(cells.services.engine, champion.model_version)
-    normal = cells.pixels(line.name, rows)
+    normal = [row.image for row in cells.trained_on(line.name)]
+    normal_pixels = cells.pixels(line.name, normal)
     # of those nobody has judged yet
-    defects = cells.rows(line.name, label=1.0)[1::2]
+    defects = cells.images(line.name, label=1.0)[1::2]
     bad = cells.pixels(line.name, defects)
     lazy = replace(line, training=replace(line.training, epochs=1, learning_rate=1e-6))
     half = len(defects)
     random = np.random.default_rng(0)
-    for kind, settings, images, members in (
+    for kind, settings, pixels, images in (
         ("trained on defects", line, bad, defects),
-        ("labels swapped: more defects than normal images", line, np.concatenate([bad, normal[: half // 2]]),
-         [*defects, *rows[: half // 2]]),
-        ("wrong preprocessing: inverted", line, 255 - normal, rows),
-        ("wrong preprocessing: turned by 90 degrees", line, np.rot90(normal, axes=(1, 2)), rows),
-        ("underfitted: one epoch, no step size", lazy, normal, rows),
-        ("overfitted: forty images", line, normal[:40], rows[:40]),
-        ("trained on noise", line, random.integers(0, 256, normal.shape, np.uint8), rows),
+        ("labels swapped: more defects than normal images", line, np.concatenate([bad, normal_pixels[: half // 2]]),
+         [*defects, *normal[: half // 2]]),
+        ("wrong preprocessing: inverted", line, 255 - normal_pixels, normal),
+        ("wrong preprocessing: turned by 90 degrees", line, np.rot90(normal_pixels, axes=(1, 2)), normal),
+        ("underfitted: one epoch, no step size", lazy, normal_pixels, normal),
+        ("overfitted: forty images", line, normal_pixels[:40], normal[:40]),
+        ("trained on noise", line, random.integers(0, 256, normal_pixels.shape, np.uint8), normal),
     ):  # fmt: skip
-        yield trained(kind, settings, np.ascontiguousarray(images), members)
+        yield trained(kind, settings, np.ascontiguousarray(pixels), images)
 
 
-def trained(kind: str, line: Line, images: Pixels, rows: Sequence[Any]) -> Candidate:
+def trained(kind: str, line: Line, pixels: Pixels, images: Sequence[AcceptedImage]) -> Candidate:
     """Train as the pipeline does."""
     model: FittedModel = fit_model(
-        images, [row["image_id"] for row in rows], line, on_epoch=lambda _epoch, _metrics: None
+        pixels, [image.image_id for image in images], line, on_epoch=lambda _epoch, _metrics: None
     )
-    members = [
-        (rows[position]["batch_key"], rows[position]["name"], part)
-        for part, positions in vars(model.split).items()
-        for position in positions
-    ]
+    members = [(*images[position].key, part) for part, positions in vars(model.split).items() for position in positions]
     return Candidate(kind, model.scorer, model.graph, arrays_of(model.fit.parts), model.threshold.value, members)
 
 

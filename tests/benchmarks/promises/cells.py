@@ -7,28 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
-
-import sqlalchemy as sa
-from cae_pipeline.adapters.results.models import ModelVersion
 
 from cae_pipeline.adapters.results import images as image_rows
-from cae_pipeline.adapters.results import ledger, verdicts
-from cae_pipeline.adapters.results.schema import batches
+from cae_pipeline.adapters.results import verdicts
+from cae_pipeline.adapters.results.batches import deliveries_of_nights
+from cae_pipeline.adapters.results.model_versions import ModelVersion, SnapshotImage
 from cae_pipeline.detector.scorer import Scorer
 from cae_pipeline.domain.images import Pixels
 from cae_pipeline.domain.line import Line
+from cae_pipeline.domain.outcome import AcceptedImage
 from cae_pipeline.domain.verdict import Verdict
 from cae_pipeline.settings import Settings, read_lines
 from cae_pipeline.steps.life.promote import promote_challenger
 from cae_pipeline.steps.life.train import train_model
 from cae_pipeline.steps.night.load import load_model
+from cae_pipeline.steps.night.plan import plan_line
 from cae_pipeline.steps.night.read import read_images, stack
-from cae_pipeline.steps.night.score import plan_line, score_slices
+from cae_pipeline.steps.night.score import score_slices
 from cae_pipeline.steps.night.validate import validate_batch
 from cae_pipeline.steps.services import Services
 from cae_pipeline.wiring import connect
 from infra.demo.deliver import LINES, NIGHTS, deliver
+from tests import asking
 
 LINES_FILE = Path(__file__).resolve().parents[3] / "infra/demo/lines.toml"
 
@@ -47,28 +47,33 @@ class Cells:
 
     def champion(self, line: str) -> ModelVersion:
         """Who serves."""
-        return ledger.champion_of(self.services.engine, line)
+        return asking.champion(self.services, line)
 
     def scorer(self, line: str) -> Scorer:
         """The champion, ready to score."""
         return load_model(self.champion(line), self.services)
 
-    def rows(self, line: str, *, label: float) -> list[sa.RowMapping]:
+    def images(self, line: str, *, label: float) -> list[AcceptedImage]:
         """Accepted images of the nights with one label, none of which was trained on."""
-        query = sa.select(batches.c.batch_key).where(batches.c.line == line, batches.c.night.in_(_nights()))
-        with self.services.engine.connect() as connection:
-            keys = list(connection.scalars(query))
-        accepted = {row["image_id"]: row for row in image_rows.accepted_images(self.services.engine, keys)}
-        return [row for image_id, row in sorted(accepted.items()) if self.labels.get(image_id) == label]
+        nights = [date.fromisoformat(night) for night in NIGHTS]
+        with self.services.read() as connection:
+            delivered = deliveries_of_nights(connection, line, (min(nights), max(nights)))
+            keys = [row.delivery_key for row in delivered if row.night in nights]
+            accepted = {image.image_id: image for image in image_rows.accepted_images(connection, keys)}
+        return [image for image_id, image in sorted(accepted.items()) if self.labels.get(image_id) == label]
 
-    def pixels(self, line: str, rows: Sequence[sa.RowMapping]) -> Pixels:
-        """Read rows as the line's network wants them."""
+    def trained_on(self, line: str) -> list[SnapshotImage]:
+        """The images that the champion was trained on, each with its part."""
+        return asking.snapshot(self.services, self.champion(line).model_version)
+
+    def pixels(self, line: str, images: Sequence[AcceptedImage]) -> Pixels:
+        """Read images as the line's network wants them."""
         model = self.scorer(line).settings
-        return stack(list(read_images(rows, model, self.services, doing="read")), model)
+        return stack(list(read_images(images, model, self.services, doing="read")), model)
 
-    def content(self, row: Any) -> bytes:
+    def content(self, image: AcceptedImage) -> bytes:
         """The bytes of an image."""
-        return self.services.landing.path(row["line"], row["batch_id"], row["name"]).read_bytes()
+        return self.services.landing.path(image.line, image.batch_id, image.name).read_bytes()
 
 
 def build(workspace: Path) -> Cells:
@@ -94,14 +99,12 @@ def build(workspace: Path) -> Cells:
 
 def _judge(cells: Cells) -> None:
     """Say of every second image what its label says; the others stay what nobody has looked at."""
-    said = [
-        Verdict(row["image_id"], word, "label", cells.services.clock())
+    given = [
+        Verdict(image.image_id, word, "label", cells.services.clock())
         for line in cells.lines
         for label, word in ((0.0, "normal"), (1.0, "defect"))
-        for row in cells.rows(line, label=label)[::2]
+        for image in cells.images(line, label=label)[::2]
     ]
-    verdicts.record_verdicts(cells.services.engine, said)
-
-
-def _nights() -> list[date]:
-    return [date.fromisoformat(night) for night in NIGHTS]
+    with cells.services.write() as work:
+        verdicts.append(work.connection, given)
+        work.commit()

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cae_pipeline.adapters.decoding import decode, read_for_network
-from cae_pipeline.adapters.results import images as image_rows
 from cae_pipeline.domain.facts import WATCHED_FACTS
 from cae_pipeline.domain.facts import measure as measure_facts
 from cae_pipeline.statistics.drift import Measures, Reference, diagnose
@@ -71,10 +70,10 @@ def measure(cells: Cells) -> dict[str, Any]:
     for line, other in zip(cells.lines, reversed(cells.lines), strict=True):
         reference = _reference(cells, line)
         normal, defective = (
-            [decode(cells.content(row), cells.services.limits)[0] for row in cells.rows(line, label=label)]
+            [decode(cells.content(image), cells.services.limits)[0] for image in cells.images(line, label=label)]
             for label in (0.0, 1.0)
         )
-        others = [decode(cells.content(row), cells.services.limits)[0] for row in cells.rows(other, label=0.0)]
+        others = [decode(cells.content(image), cells.services.limits)[0] for image in cells.images(other, label=0.0)]
         random = np.random.default_rng(0)
         usual = _measured(cells, line, normal)
         for kind, (_, inject) in INJECTED.items():
@@ -107,7 +106,7 @@ def measure(cells: Cells) -> dict[str, Any]:
 def _reference(cells: Cells, line: str) -> Reference:
     champion = cells.champion(line)
     artefact = read_artefact(champion, cells.services)
-    trained_on = image_rows.snapshot_images(cells.services.engine, champion.model_version)
+    trained_on = [row.image for row in cells.trained_on(line)]
     normal = Measures(facts_as_arrays(trained_on), artefact.normal_latents, artefact.normal_scores)
     return Reference(normal, artefact.nuisance_directions, champion.threshold)
 

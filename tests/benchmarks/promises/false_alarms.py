@@ -24,7 +24,7 @@ def measure(cells: Cells) -> list[dict[str, Any]]:
     rows = []
     for line in cells.lines:
         scorer = cells.scorer(line)
-        tested = scorer.score(cells.pixels(line, cells.rows(line, label=0.0))).scores
+        tested = scorer.score(cells.pixels(line, cells.images(line, label=0.0))).scores
         scores = np.concatenate([scorer.normal_scores, tested])
         random = np.random.default_rng(0)
         for rate in RATES:

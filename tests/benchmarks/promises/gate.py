@@ -10,14 +10,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cae_pipeline.adapters.results import images as image_rows
-from cae_pipeline.adapters.results import models
+from cae_pipeline.adapters.results import model_versions
+from cae_pipeline.adapters.results.model_versions import Registration
 from cae_pipeline.detector.artefact import save_artefact
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.promotion import Decision
 from cae_pipeline.errors import ArtefactError
 from cae_pipeline.statistics.conformal import Threshold
 from cae_pipeline.steps.life.promote import promote_challenger, roll_back
+from tests import asking
 from tests.benchmarks.promises.candidates import Candidate, Faults, badly_trained, trained
 from tests.benchmarks.promises.cells import Cells
 
@@ -51,13 +52,13 @@ def _all_bad(cells: Cells, line: Line, faults: Faults, other: str) -> Iterator[C
 
 
 def _good(cells: Cells, line: Line) -> Iterator[Candidate]:
-    rows = image_rows.snapshot_images(cells.services.engine, cells.champion(line.name).model_version)
-    images = cells.pixels(line.name, rows)
+    images = [row.image for row in cells.trained_on(line.name)]
+    pixels = cells.pixels(line.name, images)
     for seed in GOOD_SEEDS:
-        yield trained(f"seed {seed}", replace(line, training=replace(line.training, seed=seed)), images, rows)
+        yield trained(f"seed {seed}", replace(line, training=replace(line.training, seed=seed)), pixels, images)
     for tenth in LEFT_OUT:
-        kept = [position for position in range(len(rows)) if position % 10 != tenth]
-        yield trained(f"without tenth {tenth}", line, images[kept], [rows[position] for position in kept])
+        kept = [position for position in range(len(images)) if position % 10 != tenth]
+        yield trained(f"without tenth {tenth}", line, pixels[kept], [images[position] for position in kept])
 
 
 def _judged(cells: Cells, line: Line, candidate: Candidate) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def _judged(cells: Cells, line: Line, candidate: Candidate) -> dict[str, Any]:
 def _with_a_broken_file(cells: Cells, line: Line, faults: Faults) -> dict[str, Any]:
     [candidate] = [one for one in faults.seeded() if one.kind == "threshold tenfold"]
     services = cells.services
-    version = models.find_version(services.engine, _register(cells, line, candidate))
+    version = asking.version(services, _register(cells, line, candidate))
     networks = services.model_folder(version.artefact_sha256) / "networks.onnx"
     content = bytearray(networks.read_bytes())
     content[len(content) // 2] ^= 1
@@ -96,8 +97,8 @@ def _row(kind: str, decision: Decision) -> dict[str, Any]:
 
 def _register(cells: Cells, line: Line, candidate: Candidate) -> str:
     services = cells.services
-    with services.engine.connect() as connection:
-        number = 1 + (connection.scalar(sa.text("SELECT COUNT(*) FROM model_versions")) or 0) + 100
+    with services.read() as connection:
+        number = 1 + len(model_versions.versions_of(connection, None)) + 100
     with tempfile.TemporaryDirectory(dir=services.workspace / "models") as temporary:
         fresh = Path(temporary) / "scorer"
         lineage = {"kind": candidate.kind}
@@ -106,17 +107,20 @@ def _register(cells: Cells, line: Line, candidate: Candidate) -> str:
         )
         if not services.model_folder(sha256).exists():
             fresh.rename(services.model_folder(sha256))
-    row = {
-        "model_version": f"cae-{line.name}/{number}",
-        "line": line.name,
-        "version": number,
-        "run_id": "seeded",
-        "artefact_uri": "",
-        "artefact_sha256": sha256,
-        "snapshot_sha256": "",
-        "figures": {},
-        "registered_at": services.clock(),
-    }
+    made = Registration(
+        model_version=f"cae-{line.name}/{number}",
+        line=line.name,
+        version=number,
+        run_id="seeded",
+        artefact_uri="",
+        artefact_sha256=sha256,
+        snapshot_sha256="",
+        figures={},
+        registered_at=services.clock(),
+    )
     count = len(candidate.scorer.normal_scores)
     threshold = Threshold(candidate.threshold, line.target_false_alarm_rate, 1, count)
-    return models.register(services.engine, row, threshold, members=candidate.members).model_version
+    with services.write() as work:
+        version = model_versions.register(work.connection, made, threshold, members=candidate.members)
+        work.commit()
+    return version.model_version
