@@ -237,8 +237,8 @@ def _connect(tracking_uri: str) -> MlflowClient:
     mlflow.set_tracking_uri(tracking_uri)
     if tracking_uri.startswith("sqlite:///"):
         Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    client = mlflow.MlflowClient(tracking_uri)
     try:
+        client = mlflow.MlflowClient(tracking_uri)
         client.search_experiments(max_results=1)
     except _problems() as error:
         raise ConfigurationError(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from cae_pipeline.adapters import decoding
+from cae_pipeline.adapters import decoding, tracking
 from cae_pipeline.adapters.results import schema
 from cae_pipeline.detector.error_maps import NetworkOutputs
 from cae_pipeline.detector.scorer import Forward
@@ -167,11 +167,19 @@ def test_a_model_that_was_copied_by_halves_is_fetched_whole(plant: Plant) -> Non
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
-def test_a_model_that_is_not_the_one_that_was_registered_is_not_put_in_place(plant: Plant) -> None:
+def test_a_model_that_is_not_the_one_that_was_registered_is_not_put_in_place(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     champion = asking.champion(plant.services)
     shutil.rmtree(plant.services.model_folder(champion.artefact_sha256))
-    for kept in (plant.workspace / "mlartifacts").rglob("scorer/specification.json"):
-        kept.write_text(kept.read_text() + " ")
+    whole = tracking.fetch_artefact
+
+    def fetch(*arguments: Any) -> Path:
+        folder = whole(*arguments)
+        (folder / "specification.json").write_text("{}")
+        return folder
+
+    monkeypatch.setattr(tracking, "fetch_artefact", fetch)
     _deliver(plant)
     with pytest.raises(ArtefactError, match="as registered"):
         _score(plant)
