@@ -88,7 +88,7 @@ test-slow: $(VENV)/.dev ## Tests that take minutes: the demo twice, the notebook
 	$(BIN)/python -m pytest -m slow -rP
 
 .PHONY: bench
-bench: $(VENV)/.dev postgresql ## Measure speed, memory and growth; writes docs/performance.md (about 40 minutes).
+bench: $(VENV)/.dev postgresql ## Measure speed, memory and growth; writes docs/performance.md (about an hour).
 	$(BIN)/python -m tests.benchmarks.performance
 
 .PHONY: promises

@@ -92,14 +92,16 @@ def _settle(connection: sa.Connection, delivery_key: str, version: str, made: Se
 def scores_of_night(connection: sa.Connection, line: str, night: date, model_version: str) -> list[NightScore]:
     """What a model has said of the images of a line's night."""
     query = (
-        sa.select(judgements.c.score, judgements.c.latent)
+        sa.select(judgements.c.model_version, judgements.c.score, judgements.c.latent)
         .select_from(batches)
         .join(deliveries, deliveries.c.batch_key == batches.c.batch_key)
         .join(judgements, judgements.c.delivery_key == deliveries.c.delivery_key)
         .where(batches.c.line == line, batches.c.night == night, deliveries.c.is_in_force)
-        .where(judgements.c.model_version == model_version, judgements.c.outcome == "scored")
+        .where(judgements.c.outcome == "scored")
     )
-    return [NightScore(*row) for row in connection.execute(query)]
+    # asked for one version, SQLite would look through all that this has ever judged instead of the night
+    rows = connection.execute(query)
+    return [NightScore(row.score, row.latent) for row in rows if row.model_version == model_version]
 
 
 def scored_nights(connection: sa.Connection, line: str, *, newest: int | None = None) -> list[tuple[date, str]]:

@@ -120,12 +120,14 @@ def reviewed_latents(connection: sa.Connection, version: ModelVersion, *, limit:
     newest = sa.select(verdicts.c.image_id, sa.func.max(verdicts.c.verdict_id).label("verdict_id"))
     given = newest.group_by(verdicts.c.image_id).order_by(sa.text("verdict_id DESC")).limit(limit).subquery()
     query = (
-        sa.select(judgements.c.image_id, judgements.c.latent)
+        sa.select(judgements.c.model_version, judgements.c.image_id, judgements.c.latent)
         .join(given, given.c.image_id == judgements.c.image_id)
-        .where(judgements.c.model_version == version.model_version, judgements.c.latent.is_not(None))
+        .where(judgements.c.latent.is_not(None))
         .order_by(judgements.c.image_id)
     )
-    return [LatentRow(*row) for row in connection.execute(query)]
+    # asked for one version, SQLite would look through all that this has judged instead of the few verdicts
+    rows = connection.execute(query)
+    return [LatentRow(row.image_id, row.latent) for row in rows if row.model_version == version.model_version]
 
 
 def all_of_line(connection: sa.Connection, line: str) -> list[ScoredImage]:
