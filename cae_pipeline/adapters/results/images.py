@@ -115,19 +115,33 @@ def known_images(connection: sa.Connection, delivery: Delivery) -> set[str]:
     """
     found: set[str] = set()
     for ids in batched(sorted({member.sha256 for member in delivery.members if member.sha256}), IDS_PER_QUERY):
-        found.update(connection.scalars(_earlier(delivery, images.c.image_id).where(images.c.image_id.in_(ids))))
+        query = (
+            _earlier(delivery, images.c.image_id)
+            .join(images, images.c.delivery_key == deliveries.c.delivery_key)
+            .where(images.c.status == ImageStatus.ACCEPTED, images.c.image_id.in_(ids))
+        )
+        found.update(connection.scalars(query))
     return found
 
 
 def recent_images(connection: sa.Connection, delivery: Delivery, *, since: date, limit: int) -> list[EarlierImage]:
     """Accepted images of the line's other batches from a night on, the newest first and at most so many."""
-    query = (
-        _earlier(delivery, images.c.image_id, images.c.difference_hash)
-        .where(batches.c.night >= since, images.c.difference_hash.is_not(None))
-        .order_by(batches.c.night.desc(), images.c.delivery_key, images.c.name)
-        .limit(limit)
-    )
-    return [EarlierImage(*row) for row in connection.execute(query)]
+    newest_first = (batches.c.night.desc(), deliveries.c.delivery_key)
+    query = _earlier(delivery, deliveries.c.delivery_key).where(batches.c.night >= since).order_by(*newest_first)
+    found: list[EarlierImage] = []
+    # one delivery after the other: sorting all at once costs more than reading the few that are wanted
+    for delivery_key in connection.scalars(query).all():
+        some = (
+            sa.select(images.c.image_id, images.c.difference_hash)
+            .where(images.c.delivery_key == delivery_key, images.c.status == ImageStatus.ACCEPTED)
+            .where(images.c.difference_hash.is_not(None))
+            .order_by(images.c.name)
+            .limit(limit - len(found))
+        )
+        found.extend(EarlierImage(*row) for row in connection.execute(some))
+        if len(found) >= limit:
+            break
+    return found
 
 
 def releasable(connection: sa.Connection, delivery_key: str) -> list[str]:
@@ -217,13 +231,11 @@ def unique_pictures(found: Iterable[AcceptedImage]) -> list[AcceptedImage]:
 
 
 def _earlier(delivery: Delivery, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
-    """Accepted images of the line's other batches of the same night or earlier, in the deliveries in force."""
+    """Deliveries in force of the line's other batches of the same night or earlier."""
     return (
         sa.select(*columns)
         .select_from(batches)
         .join(deliveries, deliveries.c.batch_key == batches.c.batch_key)
-        .join(images, images.c.delivery_key == deliveries.c.delivery_key)
         .where(batches.c.line == delivery.line, batches.c.batch_id != delivery.batch_id)
         .where(batches.c.night <= delivery.night, deliveries.c.is_in_force)
-        .where(images.c.status == ImageStatus.ACCEPTED)
     )

@@ -18,7 +18,7 @@ from cae_pipeline.steps.services import Services
 
 COMPARED_NIGHTS = timedelta(days=7)
 """A camera that hangs repeats what it has just seen: older images are not looked through for near-duplicates."""
-MAX_COMPARED = 50_000
+MAX_COMPARED = 20_000
 """Nor are more than so many, the newest: the cost of an image must not grow with the size of the nights."""
 
 
@@ -59,25 +59,31 @@ def find_duplicates(
     near: dict[int, str] = {}
     for number, row in enumerate(others):
         position = len(recent) + number
-        nearest, distance = _nearest(hashes[:position], hashes[position])
+        nearest = _nearest(hashes[:, :position], hashes[:, position], max_bits=limits.max_near_duplicate_bits)
         # a picture without any edge has an empty hash, and is no more like another than like itself
-        if distance <= limits.max_near_duplicate_bits and np.any(hashes[position]):
+        if nearest is not None and np.any(hashes[:, position]):
             near[row] = ids[nearest]
     return Duplicates(exact, near)
 
 
 def _as_words(hashes: list[str]) -> NDArray[np.uint64]:
-    """Turn hexadecimal hashes into words of 64 bits, which are compared at once; shape `(n, 4)`."""
-    return hash_bytes(hashes).view(np.uint64) if hashes else np.zeros((0, 4), np.uint64)
+    """Turn hexadecimal hashes into words of 64 bits, which are compared at once; shape `(4, n)`."""
+    words = hash_bytes(hashes).view(np.uint64) if hashes else np.zeros((0, 4), np.uint64)
+    # the first words of all hashes side by side: they are all that most comparisons look at
+    return np.ascontiguousarray(words.T)
 
 
-def _nearest(hashes: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> tuple[int, int]:
-    """Position of the hash that differs in the fewest bits, and in how many; 256 where there are none."""
-    if not len(hashes):
-        return 0, 256
-    distances = np.bitwise_count(hashes ^ wanted).sum(axis=1, dtype=np.uint16)
+def _nearest(hashes: NDArray[np.uint64], wanted: NDArray[np.uint64], *, max_bits: int) -> int | None:
+    """Position of the hash that differs in the fewest bits, the first of several; None where all differ in more.
+
+    Hashes that differ in more than `max_bits` of their first 64 bits alone are out before the rest is compared.
+    """
+    alike = np.flatnonzero(np.bitwise_count(hashes[0] ^ wanted[0]) <= max_bits)
+    if not len(alike):
+        return None
+    distances = np.bitwise_count(hashes[:, alike] ^ wanted[:, None]).sum(axis=0, dtype=np.uint16)
     nearest = int(distances.argmin())
-    return nearest, int(distances[nearest])
+    return int(alike[nearest]) if distances[nearest] <= max_bits else None
 
 
 def _hash(result: Measured) -> str:

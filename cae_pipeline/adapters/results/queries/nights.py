@@ -138,9 +138,6 @@ def _rate(row: sa.RowMapping) -> RateRow:
         return RateRow(**counts)
     precision, low, high = share
     return RateRow(**counts, precision=precision, precision_low=low, precision_high=high)
-    return RateRow(
-        **row, **dict(zip(("precision", "precision_low", "precision_high"), share or (None,) * 3, strict=True))
-    )
 
 
 def _batches() -> sa.Select[Any]:

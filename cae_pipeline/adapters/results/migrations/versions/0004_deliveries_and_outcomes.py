@@ -67,22 +67,22 @@ VIEWS = {
                    (SELECT COUNT(*) FROM releases WHERE releases.delivery_key = deliveries.delivery_key)
                        AS num_released,
                    (SELECT COUNT(*) FROM judgements WHERE judgements.delivery_key = deliveries.delivery_key
-                    AND is_current AND score IS NULL) AS num_failed,
+                    AND is_current AND outcome = 'failed') AS num_failed,
                    (SELECT COUNT(*) FROM judgements WHERE judgements.delivery_key = deliveries.delivery_key
                     AND is_current AND score IS NOT NULL) AS num_scored,
-                   (SELECT COUNT(*) FROM thresholds_in_force JOIN judgements
-                    ON judgements.model_version = thresholds_in_force.model_version
-                    WHERE judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value)
+                   (SELECT COUNT(*) FROM thresholds_in_force CROSS JOIN judgements
+                    WHERE judgements.model_version = thresholds_in_force.model_version
+                    AND judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value)
                        AS num_flagged,
-                   (SELECT COUNT(*) FROM thresholds_in_force JOIN judgements
-                    ON judgements.model_version = thresholds_in_force.model_version
+                   (SELECT COUNT(*) FROM thresholds_in_force CROSS JOIN judgements
                     JOIN latest_verdicts ON latest_verdicts.image_id = judgements.image_id
-                    WHERE judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value
+                    WHERE judgements.model_version = thresholds_in_force.model_version
+                    AND judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value
                     AND verdict = 'defect') AS num_confirmed,
-                   (SELECT COUNT(*) FROM thresholds_in_force JOIN judgements
-                    ON judgements.model_version = thresholds_in_force.model_version
+                   (SELECT COUNT(*) FROM thresholds_in_force CROSS JOIN judgements
                     JOIN latest_verdicts ON latest_verdicts.image_id = judgements.image_id
-                    WHERE judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value
+                    WHERE judgements.model_version = thresholds_in_force.model_version
+                    AND judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value
                     AND verdict = 'normal') AS num_false_alarms
             FROM batches
             JOIN deliveries ON deliveries.batch_key = batches.batch_key AND deliveries.is_in_force
