@@ -44,7 +44,7 @@ def test_the_demo_does_the_whole_job_and_a_second_run_adds_nothing(tmp_path: Pat
     second = _demo(tmp_path)
     assert "champion cae-cells-mono/1 is there already" in second
     counts = re.findall(r"(\w+) (\d+) \((\d+) new\)", second)
-    assert {name for name, _, _ in counts} == {"batches", "images", "scores", "promotions"}
+    assert {name for name, _, _ in counts} == {"deliveries", "images", "judgements", "ledger"}
     assert [int(new) for _, _, new in counts] == [0, 0, 0, 0]
     assert [count for _, count, _ in counts] == [
         count for _, count, _ in re.findall(r"(\w+) (\d+) \((\d+) new\)", first)
