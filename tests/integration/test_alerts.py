@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
@@ -29,47 +26,16 @@ from cae_pipeline.steps.night.watch import ask_for_retraining, watch_drift
 from cae_pipeline.steps.services import Services
 from tests import asking
 from tests.conftest import Plant, deliver, png, washer, washers
+from tests.receiver import Receiver, listening
 
 NIGHT = date(2026, 1, 31)
-
-
-class Receiver(ThreadingHTTPServer):
-    """Keeps what it is told, or answers with an error."""
-
-    def __init__(self) -> None:
-        self.received: list[dict[str, Any]] = []
-        self.status = 200
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/hook"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.server.status == 200:
-            self.server.received.append(json.loads(body))
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    def log_message(self, *_args: Any) -> None:
-        pass
 
 
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     monkeypatch.setattr(webhook, "PATIENCE_SECONDS", 0)
-    server = Receiver()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with listening() as server:
+        yield server
 
 
 def _at(services: Services, moment: datetime, **changes: Any) -> Services:
@@ -154,11 +120,11 @@ def test_a_batch_that_has_not_arrived_by_its_hour_is_missed(plant: Plant, receiv
 def test_a_dead_receiver_fails_nothing_and_is_told_when_it_lives_again(plant: Plant, receiver: Receiver) -> None:
     line = replace(plant.line, expected_by=time(0))
     for url, status, new in (("http://127.0.0.1:9/hook", 200, 1), (receiver.url, 500, 0), ("ftp://nowhere", 200, 0)):
-        receiver.status = status
+        receiver.statuses = [status]
         done = raise_alerts(NIGHT, [line], replace(plant.services, webhook_url=url))
         # Airflow's notifiers hear of it once, however often the webhook is tried
         assert (len(done.alerts), len(done.new), done.num_delivered) == (1, new, 0)
-    receiver.status = 200
+    receiver.statuses = [200]
     assert raise_alerts(NIGHT, [line], replace(plant.services, webhook_url=receiver.url)).num_delivered == 1
     assert len(receiver.received) == 1
 

@@ -1,46 +1,12 @@
 from __future__ import annotations
 
-import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from cae_pipeline.adapters import webhook
-
-SECRET = "/services/T0/s3cret?token=s3cret"
-
-
-class Receiver(ThreadingHTTPServer):
-    """A webhook that answers as it was told, one status after the other, the last one for ever."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.statuses: list[int] = [200]
-        self.received: list[dict[str, object]] = []
-        self.attempts = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}{SECRET}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.attempts += 1
-        status = self.server.statuses.pop(0) if len(self.server.statuses) > 1 else self.server.statuses[0]
-        if status < 300:
-            self.server.received.append(body)
-        self.send_response(status)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+from tests.receiver import SECRET, Receiver, listening
 
 
 @pytest.fixture
@@ -49,13 +15,8 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     monkeypatch.setattr(webhook, "LONGEST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(webhook, "PATIENCE_SECONDS", 1.0)
     monkeypatch.setattr(webhook, "_silent_receivers", set())
-    server = Receiver()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening() as server:
+        yield server
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
