@@ -91,7 +91,11 @@ def test_a_caller_that_is_stopped_takes_its_process_along(module: Write, tmp_pat
         "time.sleep(60)"
     )
     note = tmp_path / "process-id"
-    code = f"from cae_pipeline.concurrency.fresh_process import run_module; run_module({name!r}, {str(note)!r})"
+    code = (
+        # a shell without job control has what it starts in the background ignore the interrupt, and all below it
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"from cae_pipeline.concurrency.fresh_process import run_module; run_module({name!r}, {str(note)!r})"
+    )
     caller = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, start_new_session=True)
     _wait_until(note.exists)
     child = int(note.read_text())
