@@ -114,20 +114,20 @@ def known_images(connection: sa.Connection, delivery: Delivery) -> set[str]:
     Other deliveries of the same batch do not count: sending a batch again is no duplicate.
     """
     found: set[str] = set()
+    earlier = set(connection.scalars(_earlier(delivery)))
+    # in two steps: joined, SQLite reads every image of the line
     for ids in batched(sorted({member.sha256 for member in delivery.members if member.sha256}), IDS_PER_QUERY):
-        query = (
-            _earlier(delivery, images.c.image_id)
-            .join(images, images.c.delivery_key == deliveries.c.delivery_key)
-            .where(images.c.status == ImageStatus.ACCEPTED, images.c.image_id.in_(ids))
+        query = sa.select(images.c.image_id, images.c.delivery_key).where(
+            images.c.image_id.in_(ids), images.c.status == ImageStatus.ACCEPTED
         )
-        found.update(connection.scalars(query))
+        found.update(row.image_id for row in connection.execute(query) if row.delivery_key in earlier)
     return found
 
 
 def recent_images(connection: sa.Connection, delivery: Delivery, *, since: date, limit: int) -> list[EarlierImage]:
     """Accepted images of the line's other batches from a night on, the newest first and at most so many."""
     newest_first = (batches.c.night.desc(), deliveries.c.delivery_key)
-    query = _earlier(delivery, deliveries.c.delivery_key).where(batches.c.night >= since).order_by(*newest_first)
+    query = _earlier(delivery).where(batches.c.night >= since).order_by(*newest_first)
     found: list[EarlierImage] = []
     # one delivery after the other: sorting all at once costs more than reading the few that are wanted
     for delivery_key in connection.scalars(query).all():
@@ -230,12 +230,11 @@ def unique_pictures(found: Iterable[AcceptedImage]) -> list[AcceptedImage]:
     return list({image.image_id: image for image in found}.values())
 
 
-def _earlier(delivery: Delivery, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
-    """Deliveries in force of the line's other batches of the same night or earlier."""
+def _earlier(delivery: Delivery) -> sa.Select[tuple[str]]:
+    """Keys of the deliveries in force of the line's other batches of the same night or earlier."""
     return (
-        sa.select(*columns)
-        .select_from(batches)
-        .join(deliveries, deliveries.c.batch_key == batches.c.batch_key)
+        sa.select(deliveries.c.delivery_key)
+        .join(batches, batches.c.batch_key == deliveries.c.batch_key)
         .where(batches.c.line == delivery.line, batches.c.batch_id != delivery.batch_id)
         .where(batches.c.night <= delivery.night, deliveries.c.is_in_force)
     )
