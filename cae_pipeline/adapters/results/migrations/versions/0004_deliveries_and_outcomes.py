@@ -75,15 +75,15 @@ VIEWS = {
                     AND judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value)
                        AS num_flagged,
                    (SELECT COUNT(*) FROM thresholds_in_force CROSS JOIN judgements
-                    JOIN latest_verdicts ON latest_verdicts.image_id = judgements.image_id
                     WHERE judgements.model_version = thresholds_in_force.model_version
                     AND judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value
-                    AND verdict = 'defect') AS num_confirmed,
+                    AND (SELECT verdict FROM verdicts WHERE verdicts.image_id = judgements.image_id
+                         ORDER BY verdict_id DESC LIMIT 1) = 'defect') AS num_confirmed,
                    (SELECT COUNT(*) FROM thresholds_in_force CROSS JOIN judgements
-                    JOIN latest_verdicts ON latest_verdicts.image_id = judgements.image_id
                     WHERE judgements.model_version = thresholds_in_force.model_version
                     AND judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value
-                    AND verdict = 'normal') AS num_false_alarms
+                    AND (SELECT verdict FROM verdicts WHERE verdicts.image_id = judgements.image_id
+                         ORDER BY verdict_id DESC LIMIT 1) = 'normal') AS num_false_alarms
             FROM batches
             JOIN deliveries ON deliveries.batch_key = batches.batch_key AND deliveries.is_in_force
         ) AS by_delivery
