@@ -27,6 +27,7 @@ from cae_pipeline.adapters.results.schema import ledger as ledger_table
 from cae_pipeline.adapters.results.unit_of_work import reading, unit_of_work
 from cae_pipeline.adapters.results.views import VIEWS
 from cae_pipeline.domain.batch import Delivery, Member
+from cae_pipeline.domain.facts import ImageFacts
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import (
     Failed,
@@ -333,18 +334,17 @@ def test_a_released_duplicate_counts_as_a_member_of_its_own(engine: sa.Engine) -
     assert (found.num_images, found.num_quarantined, found.num_scored, found.num_waiting) == (2, 0, 2, 0)
 
 
-def _nights_before(engine: sa.Engine, *days: int) -> list[str]:
-    """One scored, unflagged image in each of some earlier nights; returns their digests."""
+def _nights_before(engine: sa.Engine, *days: int, score: float = 1.0) -> list[str]:
+    """One scored image, unflagged if not told otherwise, in each of some earlier nights; returns their digests."""
     version, made = _version(engine, 1), []
     for number, night in enumerate(NIGHT - timedelta(days=count) for count in days):
         image_id = f"{number:064x}"
         delivery = Delivery("cells", str(night), night, (Member("a.png", 3, image_id),), f"{number:064x}", NOW)
-        _record(engine, delivery, _validation(ValidatedImage("a.png", image_id, 3, ImageStatus.ACCEPTED)))
-        outcome = Scored(1.0, 0.5, (), "maps/a.png", 2.0)
+        facts = ImageFacts(8, 8, "L", 0.5, 0.1, 1.0, 5.0, image_id, 0.33, 0.33)
+        _record(engine, delivery, _validation(ValidatedImage("a.png", image_id, 3, ImageStatus.ACCEPTED, facts=facts)))
+        outcome = Scored(score, 0.5, (), "maps/a.png", 2.0)
         judgement = Judgement(delivery.delivery_key, "a.png", image_id, version.model_version, outcome, NOW)
         with unit_of_work(engine) as work:
-            # verdicts are for what can be decoded
-            work.connection.execute(sa.text("UPDATE images SET width_px = 8, height_px = 8"))
             judgements.record_judgements(work.connection, [judgement])
             work.commit()
         made.append(image_id)
@@ -373,6 +373,54 @@ def test_rates_are_worked_out_from_a_night_on(engine: sa.Engine) -> None:
     with reading(engine) as connection:
         rates = nights.list_daily_rates(connection, "cells", Page("night"), since=date(2026, 1, 30))
     assert [row.night for row in rates] == [date(2026, 1, 30), NIGHT]
+
+
+@pytest.mark.parametrize("sort", ["night", "-night"])
+@pytest.mark.parametrize("page_size", [1, 2, 50])
+def test_pages_of_anomalies_by_night_hold_each_once_in_order(engine: sa.Engine, sort: str, page_size: int) -> None:
+    _nights_before(engine, 3, 0, 40, 7, 1, score=3.0)
+    newest_first = [NIGHT - timedelta(days=days) for days in (0, 1, 3, 7, 40)]
+    expected = newest_first if sort == "-night" else newest_first[::-1]
+    with reading(engine) as connection:
+        pages = [
+            list_anomalies(connection, AnomalyFilter(line="cells"), Page(sort, number, page_size))
+            for number in range(1, 7)
+        ]
+        recent = list_anomalies(connection, AnomalyFilter(since=NIGHT - timedelta(days=3)), Page(sort, 1, page_size))
+    assert [row.night for page in pages for row in page] == expected
+    assert [row.night for row in recent] == [one for one in expected if one >= NIGHT - timedelta(days=3)][:page_size]
+
+
+def test_a_new_image_is_held_against_the_newest_earlier_ones(engine: sa.Engine) -> None:
+    tonight, yesterday, week_ago, older = _nights_before(engine, 0, 1, 7, 8)
+
+    def compared(delivery: Delivery, limit: int = 10) -> list[str]:
+        with reading(engine) as connection:
+            since = delivery.night - timedelta(days=7)
+            return [one.image_id for one in images.recent_images(connection, delivery, since=since, limit=limit)]
+
+    assert compared(_delivery("new")) == [tonight, yesterday, week_ago]
+    assert compared(_delivery("new"), limit=2) == [tonight, yesterday]
+    # neither its own batch nor what came after it
+    assert compared(_delivery(str(NIGHT))) == [yesterday, week_ago]
+    assert compared(_delivery("new", night=NIGHT - timedelta(days=1))) == [yesterday, week_ago, older]
+    assert compared(replace(_delivery("new"), line="bottles")) == []
+
+
+def test_the_same_bytes_are_known_from_other_batches_of_the_line_however_old(engine: sa.Engine) -> None:
+    tonight, old = _nights_before(engine, 0, 300)
+
+    def known(delivery: Delivery) -> set[str]:
+        members = tuple(
+            Member(f"{number}.png", 3, image_id) for number, image_id in enumerate((tonight, old, "c" * 64))
+        )
+        with reading(engine) as connection:
+            return images.known_images(connection, replace(delivery, members=members))
+
+    assert known(_delivery("new")) == {tonight, old}
+    assert known(_delivery(str(NIGHT))) == {old}
+    assert known(_delivery("new", night=NIGHT - timedelta(days=1))) == {old}
+    assert known(replace(_delivery("new"), line="bottles")) == set()
 
 
 def test_what_cannot_be_decoded_cannot_be_released(engine: sa.Engine) -> None:

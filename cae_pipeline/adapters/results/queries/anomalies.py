@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -93,6 +93,8 @@ def list_anomalies(connection: sa.Connection, wanted: AnomalyFilter, page: Page)
     limits = _thresholds(connection, wanted)
     if not limits:
         return []
+    if page.column == "night":
+        wanted = _nights_up_to(connection, page, wanted, limits)
     keys = sa.select(*(judgements.c[name].label(f"key_{name}") for name in KEYS)).select_from(judgements)
     if page.column in ("threshold", "run_id"):
         keys = _with_version(keys)
@@ -106,6 +108,22 @@ def list_anomalies(connection: sa.Connection, wanted: AnomalyFilter, page: Page)
     )
     query = _with_batch(_with_version(rows)).order_by(*order)
     return [AnomalyRow(**row) for row in connection.execute(query).mappings()]
+
+
+def _nights_up_to(
+    connection: sa.Connection, page: Page, wanted: AnomalyFilter, limits: Mapping[str, float]
+) -> AnomalyFilter:
+    """Leave out the nights that come after a page of a list sorted by night: they may be a long history."""
+    night = batches.c.night.desc() if page.is_descending else batches.c.night.asc()
+    query = sa.select(batches.c.night).join(deliveries, deliveries.c.batch_key == batches.c.batch_key)
+    nights = query.where(deliveries.c.delivery_key.in_(_deliveries(wanted))).distinct().order_by(night)
+    num_seen = 0
+    for last in connection.scalars(nights).all():
+        of_night = _conditions(replace(wanted, since=last, until=last), limits)
+        num_seen += connection.scalar(sa.select(sa.func.count()).select_from(judgements).where(*of_night)) or 0
+        if num_seen >= page.page * page.page_size:
+            return replace(wanted, since=last) if page.is_descending else replace(wanted, until=last)
+    return wanted
 
 
 def _thresholds(connection: sa.Connection, wanted: AnomalyFilter) -> dict[str, float]:

@@ -33,6 +33,11 @@ class Page:
         """What it is sorted by, without the minus."""
         return self.sort.removeprefix("-")
 
+    @property
+    def is_descending(self) -> bool:
+        """Whether the largest comes first."""
+        return self.sort.startswith("-")
+
     def order(
         self, columns: Mapping[str, sa.ColumnElement[Any]], *, ties: Sequence[str] = TIES
     ) -> list[sa.ColumnElement[Any]]:
@@ -48,7 +53,7 @@ class Page:
         name = self.column
         if name not in columns:
             raise NotFoundError("column to sort by", name, known=list(columns))
-        key = columns[name].desc() if self.sort.startswith("-") else columns[name].asc()
+        key = columns[name].desc() if self.is_descending else columns[name].asc()
         return [key, *(columns[tie] for tie in ties if tie in columns and tie != name)]
 
     def cut(self, query: sa.Select[Any]) -> sa.Select[Any]:
