@@ -43,6 +43,8 @@ def connect(url: str) -> sa.Engine:
     engine = sa.create_engine(parsed, json_serializer=as_json)
     if engine.dialect.name == "sqlite":
         _use_transactions(engine)
+    else:
+        _compile_nothing(engine)
     return engine
 
 
@@ -112,6 +114,17 @@ def _use_transactions(engine: sa.Engine) -> None:
         # a write lock from the start: two writers queue up instead of failing half-way
         reads_only = connection.get_execution_options().get("reads_only", False)
         connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+def _compile_nothing(engine: sa.Engine) -> None:
+    """Switch PostgreSQL's compiler of queries off: it takes longer than all that a night asks, four times over."""
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET jit = off")
+        # else a rollback would take the setting back
+        connection.commit()
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
