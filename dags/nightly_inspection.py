@@ -20,19 +20,29 @@ def night_of(dag_run, params) -> str:
     catchup=False,
     max_active_runs=1,
     default_args=TASK_DEFAULTS,
-    params={"night": Param(None, type=["null", "string"], format="date", description="UTC date; empty: the run's own")},
+    params={
+        "night": Param(None, type=["null", "string"], format="date", description="UTC date; empty: the run's own"),
+        "validate_again": Param(
+            [],
+            type="array",
+            items={"type": "string"},
+            description="Batches, one LINE/BATCH a row, that are judged by the limits of today though they were before",
+        ),
+    },
     tags=["cae"],
     doc_md=__doc__,
 )
 def nightly_inspection():
     @task
     def find_batches(dag_run=None, params=None):
-        return run_for_lines("find", "--night", night_of(dag_run, params))["batches"]
+        found = run_for_lines("find", "--night", night_of(dag_run, params))["batches"]
+        again = [dict(zip(("line", "batch_id"), text.split("/", 1), strict=True)) for text in params["validate_again"]]
+        return [{**batch, "again": True} for batch in again] + [batch for batch in found if batch not in again]
 
     @task(map_index_template="{{ label }}")
     def validate(batch):
         get_current_context()["label"] = f"{batch['line']}/{batch['batch_id']}"
-        return run_cae("validate", batch["line"], batch["batch_id"])
+        return run_cae("validate", batch["line"], batch["batch_id"], *(["--again"] if batch.get("again") else []))
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def plan_chunks():
