@@ -13,7 +13,7 @@ from cae_pipeline.adapters.results.model_versions import ModelVersion, SnapshotI
 from cae_pipeline.adapters.results.queries import models, nights
 from cae_pipeline.adapters.results.queries.anomalies import AnomalyFilter, AnomalyRow, list_anomalies
 from cae_pipeline.adapters.results.queries.models import LedgerRow
-from cae_pipeline.adapters.results.queries.nights import BatchRow, RateRow, UnscoredRow
+from cae_pipeline.adapters.results.queries.nights import BatchRow, OddImageRow, RateRow
 from cae_pipeline.adapters.results.queries.paging import Page
 from cae_pipeline.steps.services import Services
 
@@ -50,10 +50,10 @@ def anomalies(services: Services, *, sort: str = "-score", **wanted: Any) -> lis
         return list_anomalies(connection, AnomalyFilter(**wanted), Page(sort, page_size=ALL))
 
 
-def unscored(services: Services, line: str = "washers", *, sort: str = "name") -> list[UnscoredRow]:
-    """Quarantined and failed images."""
+def odd_images(services: Services, line: str = "washers", *, sort: str = "name") -> list[OddImageRow]:
+    """Quarantined and failed images, and those scored out of their limits."""
     with services.read() as connection:
-        return nights.list_unscored(connection, line, Page(sort, page_size=ALL))
+        return nights.list_odd_images(connection, line, Page(sort, page_size=ALL))
 
 
 def rates(services: Services, line: str = "washers") -> list[RateRow]:

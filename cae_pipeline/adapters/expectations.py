@@ -58,8 +58,10 @@ def validate_facts(
         _image_result(expectation, result, rows, table)
         for expectation, result in zip(about_images, _results(table, about_images, _of_images), strict=True)
     )
-    quarantined = {failure.row_id for result in of_images for failure in result.failures}
-    counted = table.assign(is_quarantined=table.index.isin(quarantined).astype(float))
+    faulty = {
+        failure.row_id for result in of_images for failure in result.failures if failure.reason.speaks_against_batch
+    }
+    counted = table.assign(is_faulty=table.index.isin(faulty).astype(float))
     of_batch = tuple(
         BatchResult(expectation, shown(result["result"]["observed_value"]), bool(result["success"]))
         for expectation, result in zip(about_batch, _results(counted, about_batch, _of_batch), strict=True)
@@ -104,7 +106,7 @@ def _of_batch(gxe: Any, expectation: BatchExpectation, meta: Mapping[str, int]) 
     limits = {"min_value": expectation.low, "max_value": expectation.high, "meta": meta}
     if expectation.subject == NUM_IMAGES:
         return gxe.ExpectTableRowCountToBeBetween(**limits)
-    return gxe.ExpectColumnMeanToBeBetween(column="is_quarantined", **limits)
+    return gxe.ExpectColumnMeanToBeBetween(column="is_faulty", **limits)
 
 
 def _results(

@@ -45,12 +45,18 @@ def find(night: NightOption) -> None:
     done.check()
 
 
-def validate(line: LineArgument, batch_id: Annotated[str, typer.Argument(help="Folder under landing/LINE.")]) -> None:
-    """Measure a batch's images, hold them against the expectations, quarantine what fails."""
+def validate(
+    line: LineArgument,
+    batch_id: Annotated[str, typer.Argument(help="Folder under landing/LINE.")],
+    again: Annotated[
+        bool, typer.Option("--again", help="Judge by today's limits what was validated before; that becomes history.")
+    ] = False,
+) -> None:
+    """Measure a batch's images, hold them against the expectations, quarantine what cannot be scored."""
     from cae_pipeline.steps.night.validate import validate_batch
 
     settings_of_line, _, services = open_line(line)
-    print_result(asdict(validate_batch(settings_of_line, batch_id, services)))
+    print_result(asdict(validate_batch(settings_of_line, batch_id, services, again=again)))
 
 
 def plan() -> None:

@@ -63,8 +63,8 @@ BATCHES = Listing(
 RATES = Listing(
     ("nights", "list_daily_rates"),
     "-night",
-    "night line num_images num_quarantined num_failed num_scored num_flagged num_confirmed num_false_alarms "
-    "precision precision_low precision_high report",
+    "night line num_images num_quarantined num_failed num_out_of_limits num_scored num_flagged num_confirmed "
+    "num_false_alarms precision precision_low precision_high report",
     "Count images, quarantined, flagged and confirmed per line and night; names the night's report.",
     _report_of,
 )
@@ -82,10 +82,10 @@ LEDGER = Listing(
     "List everything that happened to champions and thresholds, with the reasons.",
 )
 QUARANTINE = Listing(
-    ("nights", "list_unscored"),
+    ("nights", "list_odd_images"),
     "-night",
-    "night line batch_id name status reason detail released_by",
-    "List quarantined and failed images with their reasons.",
+    "night line batch_id name status reason detail score released_by",
+    "List images that are quarantined, failed, or scored out of their limits, with their reasons.",
 )
 
 
@@ -159,7 +159,7 @@ def anomalies(
     for row in rows:
         row["num_regions"] = len(row["regions"])
         row["image"] = row["image_id"][:12]
-    columns = ["night", "line", "batch_id", "name", "image", "score", "threshold", "p_value", "num_regions"]
+    columns = ["night", "line", "batch_id", "name", "image", "score", "threshold", "p_value", "num_regions", "reason"]
     print_rows(rows, how=how, columns=[*columns, "verdict", "model_version"], out=out)
 
 

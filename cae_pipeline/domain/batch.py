@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -46,6 +47,8 @@ class Delivery:
         members: Every file that belongs to it.
         manifest_sha256: Digest of names, sizes and digests of all members.
         listed_at: When the folder was listed, aware and in UTC; what is written later belongs to a later delivery.
+        has_manifest: Whether somebody has written down what belongs to it; else the files that are there do.
+        number: How often the same content was validated before.
     """
 
     line: str
@@ -54,6 +57,8 @@ class Delivery:
     members: tuple[Member, ...]
     manifest_sha256: str
     listed_at: datetime
+    has_manifest: bool = False
+    number: int = 0
 
     @property
     def batch_key(self) -> str:
@@ -62,8 +67,27 @@ class Delivery:
 
     @property
     def delivery_key(self) -> str:
-        """Name of this delivery in every table: the same content has the same key wherever it lies."""
-        return _key(self.line, self.batch_id, self.manifest_sha256)
+        """Name of this delivery in every table: the same content has the same key until it is validated again."""
+        repeated = (str(self.number),) if self.number else ()
+        return _key(self.line, self.batch_id, self.manifest_sha256, *repeated)
+
+    def completed_by(self, earlier: Sequence[Member]) -> Delivery:
+        """Add what the delivery before it held and nobody has replaced: a folder that shrinks takes nothing back.
+
+        Whoever empties a folder, or delivers some of its files anew, does not mean that the others were never there.
+        A manifest says what belongs to a batch, so that it replaces all that was there before, unless it names
+        nothing new.
+
+        Args:
+            earlier: The members of the delivery in force.
+        """
+        known = {(member.name, member.sha256) for member in earlier}
+        has_news = any((member.name, member.sha256) not in known for member in self.members)
+        if has_news and self.has_manifest:
+            return self
+        names = {member.name for member in self.members}
+        members = (*self.members, *(member for member in earlier if member.name not in names))
+        return replace(self, members=members, manifest_sha256=digest_members(members))
 
 
 def digest_members(members: tuple[Member, ...]) -> str:

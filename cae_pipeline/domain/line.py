@@ -144,7 +144,11 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class ValidationSettings:
-    """What an image and a batch must look like. What is not set is learnt from the normal images."""
+    """What an image and a batch must look like. What is not set is learnt from the normal images.
+
+    An image that can be decoded and has the right size is scored even where it lies out of these limits; it counts
+    apart and trains no model.
+    """
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -166,13 +170,13 @@ class ValidationSettings:
     """Bits of 256 in which the difference hashes of near-duplicates may differ; unset: well below
     what different normal images show; 0 with `near_duplicates = false` switched off."""
     near_duplicates: bool = True
-    """Whether images that are almost the same as one of the last week are quarantined."""
+    """Whether it is said of images that they are almost the same as one of the last week."""
     min_images: Count = 1
     """Images below which a batch is rejected as a whole."""
     max_images: Count = 100_000
     """Images above which a batch is rejected as a whole."""
     max_quarantined_share: Share = 0.5
-    """Share of quarantined images above which a batch is rejected as a whole."""
+    """Share of images that cannot be read or lie out of their limits, above which a batch is rejected as a whole."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class ImageStatus(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why an image is quarantined."""
+    """Why an image is quarantined, or what is odd about an accepted one."""
 
     MISSING = "missing"  # named in the manifest, not there
     CHANGED = "changed"  # not the bytes the manifest names
@@ -43,6 +43,27 @@ class Reason(StrEnum):
     NEAR_DUPLICATE = "near_duplicate"  # almost the same picture came before
     BATCH_REJECTED = "batch_rejected"  # nothing wrong with it but its batch
 
+    @property
+    def hides(self) -> bool:
+        """Whether an image is kept from scoring: nothing can be decoded, or its shape is another, or it came before."""
+        return self not in ODD
+
+    @property
+    def speaks_against_batch(self) -> bool:
+        """Whether many such images let a batch be rejected; the same picture twice is no fault of the camera."""
+        return self not in (Reason.DUPLICATE, Reason.NEAR_DUPLICATE)
+
+    @property
+    def is_out_of_limits(self) -> bool:
+        """Whether an image is scored all the same, but counts apart and trains no model."""
+        return self in OUT_OF_LIMITS
+
+
+OUT_OF_LIMITS = frozenset({Reason.WRONG_MODE, Reason.BLANK, Reason.TOO_DARK, Reason.TOO_BRIGHT, Reason.BLURRED})
+"""A fact of the image lies outside its limits: more likely a fault of the camera than of the product."""
+ODD = OUT_OF_LIMITS | {Reason.NEAR_DUPLICATE}
+"""What is said of an image that is accepted all the same: validation never hides a product."""
+
 
 class FailureReason(StrEnum):
     """Why a model could not judge an accepted image; a fault that may pass by itself is none of these."""
@@ -62,7 +83,7 @@ class ValidatedImage:
         image_id: SHA-256 of its bytes; empty if the file is missing.
         num_bytes: Size of the file.
         status: Whether it may be scored.
-        reason: Why it is quarantined; None if it is accepted.
+        reason: Why it is quarantined, or what is odd about it; None if there is nothing to say.
         detail: What was seen and what was wanted, for people.
         facts: What was measured; None if it could not be decoded.
         duplicate_of: The image_id of an earlier image that it repeats, or almost; None if it repeats none.
@@ -205,6 +226,7 @@ class ScoredImage:
         width_px: Columns as delivered.
         height_px: Rows as delivered.
         judged_at: When, aware and in UTC.
+        reason: What is odd about it besides; empty if there is nothing to say.
     """
 
     line: str
@@ -222,6 +244,7 @@ class ScoredImage:
     width_px: int
     height_px: int
     judged_at: datetime
+    reason: str = ""
 
     @property
     def is_anomalous(self) -> bool:

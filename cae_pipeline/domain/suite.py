@@ -11,7 +11,7 @@ from cae_pipeline.domain.outcome import Reason
 
 DECODED = "decoded"
 """What the column `decoding` holds of an image that has facts; else it holds the reason why it has none."""
-NUM_IMAGES, QUARANTINED_SHARE = "number of images", "share of quarantined images"
+NUM_IMAGES, FAULTY_SHARE = "number of images", "share of images unreadable or out of limits"
 """What is counted of a batch as a whole."""
 
 
@@ -23,7 +23,7 @@ class ImageExpectation:
     or that the column is empty.
 
     Attributes:
-        reason: What an image that fails is quarantined for; None where the column itself holds the reason.
+        reason: What is said of an image that fails; None where the column itself holds the reason.
     """
 
     column: str
@@ -82,7 +82,7 @@ def batch_expectations(settings: ValidationSettings) -> tuple[BatchExpectation, 
     """List what is expected of a batch as a whole; failing one rejects it."""
     return (
         BatchExpectation(NUM_IMAGES, low=settings.min_images, high=settings.max_images),
-        BatchExpectation(QUARANTINED_SHARE, high=settings.max_quarantined_share),
+        BatchExpectation(FAULTY_SHARE, high=settings.max_quarantined_share),
     )
 
 

@@ -94,8 +94,13 @@ class BatchValidation:
 
     @property
     def num_quarantined(self) -> int:
-        """Images that fail at least one expectation."""
-        return len({failure.row_id for failure in self.failures})
+        """Images that fail an expectation which keeps them from scoring."""
+        return len({failure.row_id for failure in self.failures if failure.reason.hides})
+
+    @property
+    def num_odd(self) -> int:
+        """Images that fail some expectation and are scored all the same."""
+        return len({failure.row_id for failure in self.failures}) - self.num_quarantined
 
     @property
     def num_expectations(self) -> int:

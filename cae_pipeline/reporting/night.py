@@ -15,7 +15,10 @@ from cae_pipeline.reporting.pages import render_page
 
 @dataclass(frozen=True)
 class FlaggedImage:
-    """One flagged image as the report shows it; the pictures are `data:` addresses, or empty."""
+    """One flagged image as the report shows it; `reason` is what is odd about it besides.
+
+    The pictures are `data:` addresses, or empty.
+    """
 
     name: str
     batch_id: str
@@ -23,6 +26,7 @@ class FlaggedImage:
     score: float
     p_value: float
     num_regions: int
+    reason: str
     picture: str
     map_picture: str
 
@@ -38,13 +42,23 @@ class Histogram:
 
 @dataclass(frozen=True)
 class LineNight:
-    """What the report says of one line."""
+    """What the report says of one line.
+
+    Attributes:
+        batches: Those it tells of, of this night and late ones of earlier nights.
+        told_later: Batches of this night that came late, so that another night's report tells of them.
+        counts: Images by what became of them.
+        reasons: How many images have each reason.
+        odd: Images that are quarantined, failed or out of limits, with their reason; not all where there are many.
+    """
 
     line: str
     description: str
     batches: Sequence[Any]
+    told_later: Sequence[Any]
     counts: dict[str, int]
-    quarantined: Sequence[Any]
+    reasons: Mapping[str, int]
+    odd: Sequence[Any]
     flagged: Sequence[FlaggedImage]
     num_flagged: int
     model_version: str

@@ -38,7 +38,7 @@ def test_the_demo_does_the_whole_job_and_a_second_run_adds_nothing(tmp_path: Pat
         assert int(figures[1]) > 150
         assert float(figures[3]) > floor
         assert float(figures[4]) < 15
-    assert "2026-01-14-late-shift: share of quarantined images: seen 0.8" in first
+    assert "2026-01-14-late-shift: share of images unreadable or out of limits: seen 0.8" in first
     assert "CC BY-NC-SA 4.0" in first
     assert len(list((tmp_path / "reports").glob("2026-01-*.html"))) == 4
     second = _demo(tmp_path)

@@ -182,7 +182,7 @@ def test_a_training_and_a_night_triggered_over_rest_end_as_rows(up: Installation
     assert (rejected["state"], rejected["try_number"]) == ("failed", 1)
     assert rejected["rendered_map_index"] == "washers/2026-02-01"
     log = up.ask(f"/api/v2/dags/nightly_inspection/dagRuns/{run_id}/taskInstances/validate/logs/1?map_index=0")
-    assert "share of quarantined images: seen 1, wanted at most 0.7" in json.dumps(log)
+    assert "share of images unreadable or out of limits: seen 1, wanted at most 0.7" in json.dumps(log)
 
 
 def test_the_report_is_linked_from_the_task_and_shown_only_to_who_may_see_it(up: Installation) -> None:

@@ -73,7 +73,7 @@ def test_a_night_with_a_rejected_batch_is_red_and_everything_else_is_done(plant:
     assert tasks["ask_for_retraining"] == ["skipped"]
     assert tasks["conclude"] == ["upstream_failed"]
     # not retried, and said with expectation, seen and wanted
-    assert log.count("share of quarantined images: seen 1, wanted at most 0.7") >= 1
+    assert log.count("share of images unreadable or out of limits: seen 1, wanted at most 0.7") >= 1
     assert "up_for_retry" not in log.lower()
     assert [result[1] for result in results[1:]] == ["success", "success", "success"]
     [rate] = [row for row in asking.rates(plant.services) if str(row.night) == "2026-01-31"]

@@ -68,7 +68,7 @@ def test_a_share_that_hiccups_fails_the_task_and_its_images_wait(
             _score(plant)
     assert caught.value.retryable
     assert asking.delivery(plant.services).status == "validated"
-    assert [row for row in asking.unscored(plant.services) if row.status == "failed"] == []
+    assert [row for row in asking.odd_images(plant.services) if row.status == "failed"] == []
     # tried again once the share is back, as Airflow does
     _score(plant)
     [rates] = [row for row in asking.rates(plant.services) if row.night == NIGHT]
@@ -83,7 +83,7 @@ def test_a_share_that_is_gone_with_its_folders_is_no_missing_file(plant: Plant) 
     folder.with_name("unmounted").rename(folder)
     (folder / "ok00307.png").unlink()
     _score(plant)
-    [failed] = [row for row in asking.unscored(plant.services) if row.status == "failed"]
+    [failed] = [row for row in asking.odd_images(plant.services) if row.status == "failed"]
     assert (failed.name, failed.reason) == ("ok00307.png", "missing")
 
 
@@ -140,7 +140,7 @@ def test_one_nan_fails_its_own_image_for_that_model_alone_and_a_rollback_scores_
     with monkeypatch.context() as broken:
         broken.setattr(load, "onnx_forward", _nan_for(200))
         assert _score(plant) == 20
-    [failed] = [row for row in asking.unscored(services) if row.status == "failed"]
+    [failed] = [row for row in asking.odd_images(services) if row.status == "failed"]
     assert (failed.name, failed.reason) == ("bright.png", "not_finite")
     assert asking.delivery(plant.services).status == "scored"
     [rates] = [row for row in asking.rates(services) if row.night == NIGHT]
@@ -234,7 +234,7 @@ def test_facts_are_those_of_the_bytes_whose_digest_is_recorded(plant: Plant, mon
 
     monkeypatch.setattr(validate, "measure_files", swapped)
     validate_batch(plant.line, BATCH, plant.services)
-    [row] = asking.unscored(plant.services)
+    [row] = asking.odd_images(plant.services)
     assert (row.name, row.reason) == ("ok00303.png", "changed")
     with plant.services.read() as connection:
         query = sa.select(schema.images.c.brightness).where(schema.images.c.name == "ok00303.png")

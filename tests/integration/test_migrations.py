@@ -127,9 +127,9 @@ def test_people_ask_and_find_what_they_found_before(old_url: str, tables: Tables
         assert {
             row.night.day if hasattr(row.night, "day") else int(row.night[-2:]): tuple(row)[2:] for row in rates
         } == {
-            # images, quarantined, failed, scored, flagged, confirmed, false alarms
-            29: (5, 1, 0, 3, 2, 1, 1),
-            30: (3, 1, 0, 2, 1, 0, 0),
+            # images, quarantined, failed, out of limits, scored, flagged, confirmed, false alarms
+            29: (5, 1, 0, 0, 3, 2, 1, 1),
+            30: (3, 1, 0, 0, 2, 1, 0, 0),
         }
     engine.dispose()
 

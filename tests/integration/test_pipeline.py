@@ -56,7 +56,6 @@ REASONS = {
     "t1.png": "truncated",
     "t2.png": "duplicate",
     "t3.png": "not_an_image",
-    "t4.png": "too_dark",
     "t5.png": "wrong_size",
 }
 
@@ -84,6 +83,19 @@ def _scored(plant: Plant, model_version: str) -> list[str]:
     return [row["name"] for row in asking.judged(plant.services, model_version=model_version, outcome="scored")]
 
 
+def test_an_image_out_of_its_limits_is_listed_with_its_reason_and_its_score(plant: Plant) -> None:
+    _night(plant)
+    _score(plant)
+    [dark] = [row for row in asking.odd_images(plant.services) if row.reason == "too_dark"]
+    assert (dark.name, dark.status) == ("t4.png", "accepted")
+    assert dark.score is not None
+    assert "wanted at least" in dark.detail
+    [rates] = [row for row in asking.rates(plant.services) if row.night == NIGHT]
+    assert (rates.num_images, rates.num_quarantined, rates.num_out_of_limits, rates.num_scored) == (35, 4, 1, 30)
+    assert rates.num_waiting == 0
+    assert rates.num_flagged == sum(row.reason == "" for row in asking.anomalies(plant.services))
+
+
 def test_every_member_of_a_finished_batch_is_scored_or_quarantined_with_its_reason(plant: Plant) -> None:
     key = _night(plant)
     _score(plant)
@@ -92,7 +104,7 @@ def test_every_member_of_a_finished_batch_is_scored_or_quarantined_with_its_reas
     judged = {row["name"] for row in asking.judged(plant.services, delivery_key=key)}
     assert {row["name"]: row["reason"] for row in rows if row["status"] == "quarantined"} == REASONS
     assert judged == {row["name"] for row in rows if row["status"] == "accepted"}
-    assert len(judged) == 30
+    assert len(judged) == 31  # one of them too dark: it is scored all the same
     delivery = asking.delivery(plant.services)
     assert delivery.status == "scored"
     assert (plant.workspace / delivery.data_docs_uri).read_text().startswith("<!DOCTYPE html>")
@@ -109,7 +121,7 @@ def test_defects_are_flagged_and_normal_images_mostly_are_not(plant: Plant) -> N
 def test_a_flagged_image_points_at_its_defect_and_carries_its_lineage(plant: Plant) -> None:
     _night(plant)
     _score(plant)
-    worst = asking.anomalies(plant.services)[0]
+    worst = next(row for row in asking.anomalies(plant.services) if not row.reason)
     version = asking.champion(plant.services)
     assert (worst.model_version, worst.run_id) == (version.model_version, version.run_id)
     assert 0 < worst.p_value <= 0.1
@@ -137,14 +149,14 @@ def test_two_scoring_processes_at_once_end_as_if_one_had_run(plant: Plant) -> No
     _night(plant)
     version, chunks = plan_line(plant.line, chunk_size=512, services=plant.services)
     assert at_once(lambda: score_slices(chunks[0], version, plant.services), times=2) == []
-    assert len(_scored(plant, version.model_version)) == 30
+    assert len(_scored(plant, version.model_version)) == 31
 
 
 def test_a_batch_that_fails_as_a_whole_says_expectation_seen_and_wanted_every_time(plant: Plant) -> None:
     dark = {f"d{i:02}.png": png((washer(i) * 0.02).astype(np.uint8)) for i in range(20)}
     deliver(plant.landing, "washers", "2026-01-31", dark | washers([300, 301]))
     for _ in range(2):
-        with pytest.raises(BatchRejectedError, match=r"share of quarantined images: seen 0.9091, wanted at most 0.7"):
+        with pytest.raises(BatchRejectedError, match=r"out of limits: seen 0.9091, wanted at most 0.7"):
             validate_batch(plant.line, "2026-01-31", plant.services)
     with plant.services.engine.connect() as connection:
         found = sa.select(schema.images.c.reason).where(schema.images.c.name.in_(["ok00300.png", "d00.png"]))
@@ -161,7 +173,7 @@ def test_a_rejected_batch_can_be_released_and_is_then_scored(plant: Plant) -> No
     assert release_images("washers", "2026-01-31", (), services, note="a short shift").released == 2
     assert release_images("washers", "2026-01-31", (), services).released == 0
     assert _score(plant) == 2
-    [shown] = [row for row in asking.unscored(services) if row.name == "ok00300.png"]
+    [shown] = [row for row in asking.odd_images(services) if row.name == "ok00300.png"]
     assert (shown.reason, shown.released_by) == ("batch_rejected", "me")
     [rate] = [row for row in asking.rates(services) if row.night == NIGHT]
     assert (rate.num_images, rate.num_quarantined, rate.num_scored, rate.num_waiting) == (2, 0, 2, 0)
@@ -172,19 +184,19 @@ def test_a_file_that_changed_after_its_manifest_is_quarantined_as_such(plant: Pl
     (folder / "ok00300.png").write_bytes(png(washer(999)))
     (folder / "ok00301.png").unlink()
     key = validate_batch(plant.line, "2026-01-31", plant.services).delivery_key
-    assert {row.name: row.reason for row in asking.unscored(plant.services)} == {
+    assert {row.name: row.reason for row in asking.odd_images(plant.services)} == {
         "ok00300.png": "changed",
         "ok00301.png": "missing",
     }
     with plant.services.read() as connection:
-        assert len(image_rows.accepted_images(connection, [key])) == 4
+        assert len(image_rows.usual_images(connection, [key])) == 4
 
 
 def test_a_file_that_changes_after_validation_fails_and_never_passes_for_normal(plant: Plant) -> None:
     _night(plant)
     (plant.landing / "washers" / "2026-01-31" / "ok00305.png").write_bytes(png(washer(999)))
     _score(plant)
-    [row] = [row for row in asking.unscored(plant.services) if row.status == "failed"]
+    [row] = [row for row in asking.odd_images(plant.services) if row.status == "failed"]
     assert (row.name, row.reason) == ("ok00305.png", "changed")
     assert "other bytes" in row.detail
     assert asking.delivery(plant.services).status == "scored"
@@ -228,7 +240,7 @@ def test_every_runtime_writes_the_same_rows(plant: Plant) -> None:
             waiting = sa.update(schema.deliveries).where(delivery).values(status="validated", finished_at=None)
             connection.execute(waiting)
     for runtime in ("onnx", "openvino"):
-        assert len(rows[runtime]) == len(rows["keras"]) == 30
+        assert len(rows[runtime]) == len(rows["keras"]) == 31
         for ours, reference in zip(rows[runtime], rows["keras"], strict=True):
             assert ours["score"] == pytest.approx(reference["score"], rel=1e-4)
             assert ours["p_value"] == reference["p_value"]
@@ -259,9 +271,9 @@ def test_broken_weights_fail_their_images_and_flag_none_as_normal(
     monkeypatch.setattr(load, "onnx_forward", lambda graph: _nothing_but_nan(onnx_forward(graph)))
     _score(replace(plant, services=replace(plant.services, runtime="onnx")))
     assert _scored(plant, "cae-washers/1") == []
-    failed = [row for row in asking.unscored(plant.services) if row.status == "failed"]
+    failed = [row for row in asking.odd_images(plant.services) if row.status == "failed"]
     assert {row.reason for row in failed} == {"not_finite"}
-    assert len(failed) == 30
+    assert len(failed) == 31
 
 
 def test_a_near_duplicate_is_told_from_a_duplicate(plant: Plant) -> None:
@@ -269,8 +281,12 @@ def test_a_near_duplicate_is_told_from_a_duplicate(plant: Plant) -> None:
     almost = np.clip(washer(300).astype(int) + 1, 0, 255).astype(np.uint8)
     deliver(plant.landing, "washers", "2026-01-31", night | {"z.png": png(almost)})
     validate_batch(plant.line, "2026-01-31", plant.services)
-    [row] = asking.unscored(plant.services)
-    assert (row.name, row.reason) == ("z.png", "near_duplicate")
+    with plant.services.read() as connection:
+        members = image_rows.members_of(connection, asking.delivery(plant.services).delivery_key)
+    odd = {image.name: (image.reason, image.status) for image in members if image.reason}
+    # it is said of the image, which is scored like any other
+    assert odd == {"z.png": ("near_duplicate", "accepted")}
+    assert asking.odd_images(plant.services) == []
 
 
 def test_an_image_of_an_earlier_night_is_a_duplicate_but_the_batch_delivered_again_is_not(plant: Plant) -> None:
@@ -281,7 +297,7 @@ def test_an_image_of_an_earlier_night_is_a_duplicate_but_the_batch_delivered_aga
     deliver(plant.landing, "washers", "2026-01-30", washers(range(300, 305)))
     again = validate_batch(plant.line, "2026-01-30", plant.services)
     assert not again.already_there
-    rows = asking.unscored(plant.services, sort="night")
+    rows = asking.odd_images(plant.services, sort="night")
     assert [(row.batch_id, row.name) for row in rows] == [("2026-01-31", "ok00303.png")]
 
 
@@ -313,7 +329,7 @@ def test_the_report_shows_counts_reasons_maps_and_needs_nothing_beside_it(plant:
     watch_drift(plant.line, NIGHT, plant.services)
     done = publish_night(NIGHT, [plant.line], plant.services)
     html = done.path.read_text()
-    assert (done.num_images, done.num_quarantined) == (35, 5)
+    assert (done.num_images, done.num_quarantined) == (35, 4)
     assert html.count("data:image/jpeg;base64,") == 2 * done.num_flagged
     for text in ("not_an_image", "truncated", "threshold", "p-value", "What has moved since training", "<svg"):
         assert text in html
@@ -345,7 +361,7 @@ def test_a_second_model_sees_the_verdicts_and_judges_old_batches_beside_the_firs
         "washers", (NIGHT, NIGHT), judge=version.model_version, chunk_size=99, services=plant.services
     )
     [chunk] = planned.chunks
-    assert score_slices(chunk, planned.version, plant.services, again=True).num_scored == 30
+    assert score_slices(chunk, planned.version, plant.services, again=True).num_scored == 31
     assert {row.model_version for row in asking.anomalies(plant.services)} == {"cae-washers/2"}
     by_first = asking.anomalies(plant.services, model_version="cae-washers/1")
     assert {row.model_version for row in by_first} == {"cae-washers/1"}
@@ -456,7 +472,7 @@ def test_housekeeping_keeps_flagged_maps_and_finds_lost_scores(plant: Plant) -> 
         os.utime(path, (0, 0))
     flagged = len(asking.anomalies(plant.services))
     done = keep_house(plant.services, map_retention_days=90, backup_count=2)
-    assert done.num_maps_removed == 30 - flagged
+    assert done.num_maps_removed == 31 - flagged
     assert len(list((plant.workspace / "maps").rglob("*.png"))) == flagged
     with plant.services.engine.begin() as connection:
         lost = (schema.judgements.c.delivery_key == key, schema.judgements.c.name == "ok00310.png")
@@ -472,13 +488,13 @@ def test_housekeeping_backs_up_every_row(plant: Plant) -> None:
     done = keep_house(plant.services, map_retention_days=90, backup_count=2)
     copy = sa.create_engine(f"sqlite:///{plant.workspace / done.backup}")
     with copy.connect() as connection:
-        assert connection.scalar(sa.select(sa.func.count()).select_from(schema.judgements)) == 30
+        assert connection.scalar(sa.select(sa.func.count()).select_from(schema.judgements)) == 31
 
 
 def test_a_verdict_stays_when_an_image_is_judged_again(plant: Plant) -> None:
     _night(plant)
     _score(plant)
-    image_id = asking.anomalies(plant.services)[0].image_id
+    image_id = next(row.image_id for row in asking.anomalies(plant.services) if not row.reason)
     for word in ("unsure", "defect"):
         say_verdict(image_id, word, plant.services)
     assert [row.image_id for row in asking.anomalies(plant.services, verdict="defect")] == [image_id]

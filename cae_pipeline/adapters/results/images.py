@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
@@ -16,7 +16,7 @@ from cae_pipeline.adapters.results.schema import IS_QUARANTINED, batches, delive
 from cae_pipeline.concurrency.parallel import batched
 from cae_pipeline.domain.batch import Delivery, DeliveryStatus
 from cae_pipeline.domain.facts import FACTS, ImageFacts
-from cae_pipeline.domain.outcome import AcceptedImage, ImageStatus
+from cae_pipeline.domain.outcome import OUT_OF_LIMITS, AcceptedImage, ImageStatus, Reason, ValidatedImage
 from cae_pipeline.domain.stamp import Stamp
 from cae_pipeline.errors import CaeError, NotFoundError
 
@@ -31,9 +31,9 @@ class EarlierImage:
     difference_hash: str
 
 
-def accepted_images(connection: sa.Connection, delivery_keys: Sequence[str]) -> list[AcceptedImage]:
-    """Images of some deliveries that may be scored or trained on: accepted, or released from quarantine."""
-    query = select_images().where(images.c.delivery_key.in_(delivery_keys), may_be_used())
+def usual_images(connection: sa.Connection, delivery_keys: Sequence[str]) -> list[AcceptedImage]:
+    """Images of some deliveries that may be trained on: accepted and within their limits, or released."""
+    query = select_images().where(images.c.delivery_key.in_(delivery_keys), may_train())
     return as_images(connection.execute(query.order_by(images.c.delivery_key, images.c.name)))
 
 
@@ -68,7 +68,7 @@ def accepted_part(
         select_images()
         .add_columns(scored.label("is_scored"))
         .join(members, members.c.name == images.c.name)
-        .where(images.c.delivery_key == delivery_key, may_be_used())
+        .where(images.c.delivery_key == delivery_key, may_be_scored())
         .order_by(images.c.name)
     )
     return [(as_image(row), bool(row["is_scored"])) for row in connection.execute(query).mappings()]
@@ -81,6 +81,12 @@ def images_named(connection: sa.Connection, delivery_key: str, names: Sequence[s
         query = select_images().where(images.c.delivery_key == delivery_key, images.c.name.in_(some))
         found.update((image.name, image) for image in as_images(connection.execute(query)))
     return [found[name] for name in names if name in found]
+
+
+def members_of(connection: sa.Connection, delivery_key: str) -> list[ValidatedImage]:
+    """All files of a delivery and what validation said of them, in the order of their names."""
+    query = sa.select(images).where(images.c.delivery_key == delivery_key).order_by(images.c.name)
+    return [_validated(row) for row in connection.execute(query).mappings()]
 
 
 def count_members(connection: sa.Connection, delivery_key: str) -> int:
@@ -104,17 +110,25 @@ def normal_images(connection: sa.Connection, line: str, patterns: Sequence[str])
     )
     known = connection.execute(query).all()
     keys = [row.delivery_key for row in known if any(fnmatchcase(row.batch_id, pattern) for pattern in patterns)]
-    by_picture = {image.image_id: image for image in accepted_images(connection, keys)}
+    by_picture = {image.image_id: image for image in usual_images(connection, keys)}
     return sorted(by_picture.values(), key=lambda image: (image.batch_id, image.name))
 
 
-def known_images(connection: sa.Connection, delivery: Delivery) -> set[str]:
-    """Which pictures of a delivery were accepted for its line in other batches that came no later.
+def known_images(connection: sa.Connection, delivery: Delivery, *, is_normal: Callable[[str], bool]) -> set[str]:
+    """Which pictures of a delivery were accepted for its line in other batches of its kind that came no later.
 
-    Other deliveries of the same batch do not count: sending a batch again is no duplicate.
+    Other deliveries of the same batch do not count: sending a batch again is no duplicate. Nor does a batch that
+    trains for one that is scored: what only trains was never judged.
+
+    Args:
+        connection: To the results database.
+        delivery: What has come.
+        is_normal: Whether a batch_id is one of those that train.
     """
     found: set[str] = set()
-    earlier = set(connection.scalars(_earlier(delivery)))
+    this_trains = is_normal(delivery.batch_id)
+    others = connection.execute(_earlier(delivery).add_columns(batches.c.batch_id)).all()
+    earlier = {row.delivery_key for row in others if is_normal(row.batch_id) is this_trains}
     # in two steps: joined, SQLite reads every image of the line
     for ids in batched(sorted({member.sha256 for member in delivery.members if member.sha256}), IDS_PER_QUERY):
         query = sa.select(images.c.image_id, images.c.delivery_key).where(
@@ -193,6 +207,19 @@ def has_image(connection: sa.Connection, image_id: str) -> bool:
     return connection.scalar(query) is not None
 
 
+def _validated(row: sa.RowMapping) -> ValidatedImage:
+    return ValidatedImage(
+        name=row["name"],
+        image_id=row["image_id"],
+        num_bytes=row["num_bytes"],
+        status=ImageStatus(row["status"]),
+        reason=Reason(row["reason"]) if row["reason"] else None,
+        detail=row["detail"],
+        facts=None if row["width_px"] is None else ImageFacts(**{name: row[name] for name in FACTS}),
+        duplicate_of=row["duplicate_of"] or None,
+    )
+
+
 def select_images() -> sa.Select[Any]:
     """Start a query for what `as_image` reads: images with the line and batch_id of their delivery."""
     return (
@@ -202,10 +229,18 @@ def select_images() -> sa.Select[Any]:
     )
 
 
-def may_be_used() -> sa.ColumnElement[bool]:
+def may_be_scored() -> sa.ColumnElement[bool]:
     """An image is accepted, or was released from quarantine."""
-    released = sa.exists().where(releases.c.delivery_key == images.c.delivery_key, releases.c.name == images.c.name)
-    return (images.c.status == ImageStatus.ACCEPTED) | released
+    return (images.c.status == ImageStatus.ACCEPTED) | _was_released()
+
+
+def may_train() -> sa.ColumnElement[bool]:
+    """An image is accepted and within its limits, or was released from quarantine."""
+    return ((images.c.status == ImageStatus.ACCEPTED) & images.c.reason.not_in(OUT_OF_LIMITS)) | _was_released()
+
+
+def _was_released() -> sa.ColumnElement[bool]:
+    return sa.exists().where(releases.c.delivery_key == images.c.delivery_key, releases.c.name == images.c.name)
 
 
 def as_image(row: sa.RowMapping) -> AcceptedImage:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from cae_pipeline.adapters.results.images import may_be_used
+from cae_pipeline.adapters.results.images import may_be_scored
 from cae_pipeline.adapters.results.schema import batches, deliveries, images, judgements
 from cae_pipeline.adapters.results.views import in_force
 
@@ -30,7 +30,7 @@ def _unaccounted(connection: sa.Connection) -> Iterator[str]:
         sa.select(batches.c.line, batches.c.batch_id, images.c.name)
         .join(deliveries, deliveries.c.batch_key == batches.c.batch_key)
         .join(images, images.c.delivery_key == deliveries.c.delivery_key)
-        .where(deliveries.c.status == "scored", may_be_used(), ~has_outcome)
+        .where(deliveries.c.status == "scored", may_be_scored(), ~has_outcome)
     )
     for row in connection.execute(query):
         yield f"{row.line}/{row.batch_id}/{row.name} is neither scored nor quarantined nor failed"

@@ -14,14 +14,14 @@ from cae_pipeline.adapters.results.database import insert
 from cae_pipeline.adapters.results.schema import IS_CURRENT, batches, deliveries, images, judgements
 from cae_pipeline.adapters.results.verdicts import latest_verdict
 from cae_pipeline.adapters.results.views import in_force
-from cae_pipeline.domain.outcome import Failed, ImageStatus, Judgement, Outcome
+from cae_pipeline.domain.outcome import OUT_OF_LIMITS, Failed, ImageStatus, Judgement, Outcome
 
 KEYS = ("delivery_key", "name", "model_version")
 
 
 @dataclass(frozen=True)
-class NightScore:
-    """What a champion says of one image of a night; the latent is None in rows of early versions."""
+class DeliveryScore:
+    """What a champion says of one image of a delivery; the latent is None in rows of early versions."""
 
     score: float
     latent: bytes | None
@@ -89,19 +89,18 @@ def _settle(connection: sa.Connection, delivery_key: str, version: str, made: Se
     connection.execute(older.values(is_current=False))
 
 
-def scores_of_night(connection: sa.Connection, line: str, night: date, model_version: str) -> list[NightScore]:
-    """What a model has said of the images of a line's night."""
+def scores_of(connection: sa.Connection, delivery_keys: Sequence[str], model_version: str) -> list[DeliveryScore]:
+    """What a model has said of the images of some deliveries that lie within their limits."""
+    of_image = (images.c.delivery_key == judgements.c.delivery_key) & (images.c.name == judgements.c.name)
     query = (
         sa.select(judgements.c.model_version, judgements.c.score, judgements.c.latent)
-        .select_from(batches)
-        .join(deliveries, deliveries.c.batch_key == batches.c.batch_key)
-        .join(judgements, judgements.c.delivery_key == deliveries.c.delivery_key)
-        .where(batches.c.line == line, batches.c.night == night, deliveries.c.is_in_force)
-        .where(judgements.c.outcome == "scored")
+        .join(images, of_image)
+        .where(judgements.c.delivery_key.in_(delivery_keys), judgements.c.outcome == "scored")
+        .where(images.c.reason.not_in(OUT_OF_LIMITS))
     )
     # asked for one version, SQLite would look through all that this has ever judged instead of the night
     rows = connection.execute(query)
-    return [NightScore(row.score, row.latent) for row in rows if row.model_version == model_version]
+    return [DeliveryScore(row.score, row.latent) for row in rows if row.model_version == model_version]
 
 
 def scored_nights(connection: sa.Connection, line: str, *, newest: int | None = None) -> list[tuple[date, str]]:
@@ -128,7 +127,7 @@ def scored_nights(connection: sa.Connection, line: str, *, newest: int | None = 
 
 
 def unflagged_images(connection: sa.Connection, delivery_key: str) -> list[UnflaggedImage]:
-    """Accepted images of a delivery that were scored, that no model flags, and that nobody has given a verdict on.
+    """Accepted images of a delivery, within their limits, that no model flags and nobody has given a verdict on.
 
     They come in the order of their digests, which is as good as a lot and the same every time.
     """
@@ -140,7 +139,8 @@ def unflagged_images(connection: sa.Connection, delivery_key: str) -> list[Unfla
         .join(in_force, in_force.c.model_version == judgements.c.model_version)
         .join(images, of_image)
         .where(judgements.c.delivery_key == delivery_key, judgements.c.outcome == "scored")
-        .where(images.c.status == ImageStatus.ACCEPTED, latest_verdict(judgements.c.image_id).is_(None))
+        .where(images.c.status == ImageStatus.ACCEPTED, images.c.reason.not_in(OUT_OF_LIMITS))
+        .where(latest_verdict(judgements.c.image_id).is_(None))
         .group_by(judgements.c.name, judgements.c.image_id)
         .having(is_flagged == 0)
         .order_by(judgements.c.image_id)

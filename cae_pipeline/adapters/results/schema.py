@@ -75,6 +75,7 @@ deliveries = sa.Table(
     Column("manifest_sha256", DIGEST, nullable=False),
     Column("is_in_force", sa.Boolean, nullable=False),  # the newest one counts, earlier ones are history
     Column("status", sa.String(16), nullable=False),  # validated, rejected, scored
+    Column("number", sa.Integer, nullable=False, server_default="0"),  # how often the same content was validated before
     Column("num_images", sa.Integer, nullable=False),
     Column("num_quarantined", sa.Integer, nullable=False),
     Column("num_bytes", sa.BigInteger, nullable=False),
@@ -85,8 +86,14 @@ deliveries = sa.Table(
     Column("listed_at", UtcDateTime, nullable=False),  # what is written later belongs to a later delivery
     Column("validated_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
+    Column("reported_night", sa.Date),  # the night whose report tells of it; null where none does yet
+    Column("reported_at", UtcDateTime),
     sa.CheckConstraint("status IN ('validated', 'rejected', 'scored')", name="delivery_status"),
     sa.Index("deliveries_by_batch", "batch_key"),
+    sa.Index("deliveries_by_report", "reported_night"),
+    # finished anew, as after a release: the report that tells of them is made again
+    _partial("stale_reports", "reported_night", where="finished_at > reported_at"),
+    _partial("unreported", "batch_key", where="is_in_force AND reported_night IS NULL"),
     _partial("one_delivery_in_force", "batch_key", where="is_in_force", unique=True),
 )
 
@@ -98,14 +105,18 @@ images = sa.Table(
     Column("image_id", DIGEST, nullable=False),  # sha256 of the bytes; empty if missing
     Column("num_bytes", sa.BigInteger, nullable=False),
     Column("status", sa.String(16), nullable=False),  # accepted, quarantined
-    Column("reason", sa.String(32), nullable=False, default=""),
+    Column(
+        "reason", sa.String(32), nullable=False, default=""
+    ),  # why quarantined, or what is odd about an accepted one
     Column("detail", sa.Text, nullable=False, default=""),
     Column("duplicate_of", DIGEST, nullable=False, default=""),
     *(Column(name, _column_type(name)) for name in FACTS),  # null where the file could not be decoded
     sa.CheckConstraint("status IN ('accepted', 'quarantined')", name="image_status"),
-    sa.CheckConstraint("(status = 'accepted') = (reason = '')", name="reason_iff_quarantined"),
+    sa.CheckConstraint("status = 'accepted' OR reason <> ''", name="quarantined_has_a_reason"),
     sa.Index("images_by_id", "image_id"),
     _partial("quarantined_images", "delivery_key", where="status = 'quarantined'"),
+    # out of limits, or almost the same as an earlier one; scored all the same
+    _partial("odd_images", "delivery_key", "name", where="status = 'accepted' AND reason <> ''"),
 )
 
 releases = sa.Table(
@@ -211,6 +222,7 @@ judgements = sa.Table(
 IS_CURRENT: sa.ColumnElement[bool] = sa.literal_column("judgements.is_current")
 HAS_FAILED: sa.ColumnElement[bool] = sa.literal_column("judgements.outcome = 'failed'")
 IS_QUARANTINED: sa.ColumnElement[bool] = sa.literal_column("images.status = 'quarantined'")
+IS_ODD: sa.ColumnElement[bool] = sa.literal_column("images.status = 'accepted' AND images.reason <> ''")
 
 ledger = sa.Table(
     "ledger",

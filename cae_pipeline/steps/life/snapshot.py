@@ -17,11 +17,11 @@ from cae_pipeline.detector.tiling import with_tiles
 from cae_pipeline.domain.images import Pixels
 from cae_pipeline.domain.line import AutoencoderSettings, Line
 from cae_pipeline.domain.outcome import AcceptedImage
-from cae_pipeline.errors import ArtefactError, TooFewNormalImagesError
+from cae_pipeline.errors import ArtefactError, BatchRejectedError, TooFewNormalImagesError
 from cae_pipeline.steps.life import normal
 from cae_pipeline.steps.night.find import is_normal_batch
 from cae_pipeline.steps.night.read import read_images, stack
-from cae_pipeline.steps.night.validate import validate_batch
+from cae_pipeline.steps.night.validate import has_other_limits, validate_batch
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
@@ -67,9 +67,7 @@ def take_snapshot(line: Line, services: Services, *, refresh_of: ModelVersion | 
         TooFewNormalImagesError: If there is none.
         StorageError: If the landing zone cannot be read just now.
     """
-    for batch_id in services.landing.batch_ids(line.name):
-        if is_normal_batch(line, batch_id):
-            validate_batch(line, batch_id, services)
+    rejected = _validate_normal_batches(line, services)
     with services.read() as connection:
         chosen, parts = _members(line, connection, refresh_of)
     model = _with_tiles(line, chosen)
@@ -80,15 +78,49 @@ def take_snapshot(line: Line, services: Services, *, refresh_of: ModelVersion | 
             log.warning("normal_image_left_out", name=one.image.name, problem=one.failure.detail)
     if not good:
         patterns = " or ".join(line.training.normal_batches)
+        told = "".join(f" Batch {batch_id} is rejected: {reason}." for batch_id, reason in rejected.items())
         raise TooFewNormalImagesError(
             f"training line {line.name!r}",
             received=0,
             needed=1,
             advice=f"Put normal images into {services.landing.folder / line.name}/<batch_id>/ with a batch_id like "
-            f"{patterns}.",
+            f"{patterns}.{told}",
         )
     kept = tuple(one.image for one in good)
     return Snapshot(kept, stack(good, model), model, snapshot_digest(kept), parts)
+
+
+def _validate_normal_batches(line: Line, services: Services) -> dict[str, str]:
+    """Validate the line's normal batches where that has not been done, and again where the limits are others now.
+
+    A batch that was rejected beside the normal images of before may be all that the line is to learn from now: a new
+    camera, another resolution.
+
+    Returns:
+        Why a batch is rejected, by its batch_id. The others are learnt from.
+    """
+    rejected: dict[str, str] = {}
+    for batch_id in services.landing.batch_ids(line.name):
+        if not is_normal_batch(line, batch_id):
+            continue
+        try:
+            try:
+                validate_batch(line, batch_id, services)
+            except BatchRejectedError:
+                if not has_other_limits(line, batch_id, services):
+                    raise
+                validate_batch(line, batch_id, services, again=True)
+        except BatchRejectedError as error:
+            rejected[batch_id] = str(error)
+            log.warning(
+                "normal_batch_left_out",
+                line=line.name,
+                batch_id=batch_id,
+                reason=str(error),
+                advice=f"to learn from it alone, name it: [lines.{line.name}.training] normal_batches = "
+                f'["{batch_id}"], then train again',
+            )
+    return rejected
 
 
 def snapshot_digest(members: Iterable[AcceptedImage]) -> str:

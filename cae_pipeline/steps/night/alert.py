@@ -25,6 +25,8 @@ log = structlog.get_logger()
 REFUSALS_OF = timedelta(days=2)
 REMINDED_AFTER = timedelta(days=7)
 """Of drift that goes on."""
+LATE_FOR = timedelta(days=7)
+"""So long after it was validated a batch is looked at whatever night it belongs to: it may have come late."""
 NIGHTS_BEFORE = 14
 """Nights with images that say how many flags are usual."""
 LOOKED_BACK = timedelta(days=60)
@@ -75,14 +77,19 @@ def raise_alerts(night: date, lines: Sequence[Line], services: Services) -> Alar
 
 def _alerts(line: Line, night: date, services: Services, connection: sa.Connection) -> Iterator[Alert]:
     of_night = batches.deliveries_of_nights(connection, line.name, (night, night))
-    for delivery in of_night:
+    came_late = batches.validated_since(connection, line.name, services.clock() - LATE_FOR, up_to=night)
+    for delivery in {row.delivery_key: row for row in (*of_night, *came_late)}.values():
         if delivery.status is DeliveryStatus.REJECTED:
-            told = f"batch {delivery.batch_id} is rejected: {delivery.rejected_for}"
-            yield Alert(AlertKind.BATCH_REJECTED, line.name, night, delivery.delivery_key, told)
+            told = (
+                f"batch {delivery.batch_id} is rejected: {delivery.rejected_for}. Once the cause is mended, "
+                f"`cae validate {line.name} {delivery.batch_id} --again` judges it anew."
+            )
+            yield Alert(AlertKind.BATCH_REJECTED, line.name, delivery.night, delivery.delivery_key, told)
     if drift := _drift(line, night, connection):
         yield drift
-    if jump := _jump(line, night, connection):
-        yield Alert(AlertKind.FLAG_RATE_JUMP, line.name, night, "", jump)
+    for when in sorted({night, *(row.night for row in came_late)}):
+        if jump := _jump(line, when, connection):
+            yield Alert(AlertKind.FLAG_RATE_JUMP, line.name, when, "", jump)
     for refusal in ledger.refusals_since(connection, line.name, services.clock() - REFUSALS_OF):
         reasons = "; ".join(reason for reason in refusal.reasons if reason.startswith("REFUSED"))
         told = f"challenger {refusal.to_version} is refused: {reasons}"
@@ -109,7 +116,7 @@ def _drift(line: Line, night: date, connection: sa.Connection) -> Alert | None:
 
 
 def _jump(line: Line, night: date, connection: sa.Connection) -> str | None:
-    page = Page("-night", page_size=LOOKED_BACK.days + 1)
+    page = Page("-night", page_size=2 * LOOKED_BACK.days)
     rates = nights.list_daily_rates(connection, line.name, page, since=night - LOOKED_BACK)
     counted = {row.night: (row.num_flagged, row.num_scored) for row in rates if row.num_scored}
     before = [counts for when, counts in counted.items() if when < night][:NIGHTS_BEFORE]

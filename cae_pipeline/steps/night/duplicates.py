@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from cae_pipeline.adapters.results import images
 from cae_pipeline.domain.batch import Delivery
 from cae_pipeline.domain.facts import hash_bytes
 from cae_pipeline.domain.limits import FactLimits
+from cae_pipeline.domain.line import Line
+from cae_pipeline.steps.night.find import is_normal_batch
 from cae_pipeline.steps.services import Services
 
 COMPARED_NIGHTS = timedelta(days=7)
@@ -36,13 +39,13 @@ class Duplicates:
 
 
 def find_duplicates(
-    delivery: Delivery, measured: Sequence[Measured], limits: FactLimits, services: Services
+    line: Line, delivery: Delivery, measured: Sequence[Measured], limits: FactLimits, services: Services
 ) -> Duplicates:
     """Hold the members that could be decoded against the line's earlier images and against those before them."""
     since = delivery.night - COMPARED_NIGHTS
     wants_near = limits.max_near_duplicate_bits is not None
     with services.read() as connection:
-        known = images.known_images(connection, delivery)
+        known = images.known_images(connection, delivery, is_normal=partial(is_normal_batch, line))
         recent = images.recent_images(connection, delivery, since=since, limit=MAX_COMPARED) if wants_near else []
     decoded = [row for row, result in enumerate(measured) if result.facts is not None]
     exact: dict[int, str] = {}

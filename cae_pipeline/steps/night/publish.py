@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import structlog
 
 from cae_pipeline.adapters import storage
 from cae_pipeline.adapters.decoding import decode
-from cae_pipeline.adapters.results import drift_reports
+from cae_pipeline.adapters.results import drift_reports, reports
 from cae_pipeline.adapters.results.queries import flagged, nights
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import ScoredImage
@@ -26,18 +26,24 @@ from cae_pipeline.steps.services import Services
 log = structlog.get_logger()
 
 MAX_FLAGGED_SHOWN = 60
+MAX_ODD_SHOWN = 500
 PICTURE_PX = 320
 
 
 @dataclass(frozen=True)
 class NightReport:
-    """Where the report is, relative to the workspace and in full, and what it counts."""
+    """Where the report is, relative to the workspace and in full, and what it counts.
+
+    Attributes:
+        made_again: Earlier nights whose report was made again, because a batch it tells of was worked on since.
+    """
 
     report: str
     path: Path
     num_images: int
     num_quarantined: int
     num_flagged: int
+    made_again: tuple[str, ...] = ()
 
 
 def report_path(night: date) -> Path:
@@ -46,30 +52,54 @@ def report_path(night: date) -> Path:
 
 
 def publish_night(night: date, lines: Sequence[Line], services: Services) -> NightReport:
-    """Write one self-contained HTML file over all lines; making it again replaces it."""
+    """Write one self-contained HTML file over all lines; making it again replaces it.
+
+    It tells of the batches of that night, and of what was done since with those of earlier nights, as where one came
+    late: each batch is told of by one report. The reports of nights that were worked on again are made again too.
+    """
+    with services.read() as connection:
+        stale = [earlier for earlier in reports.stale_nights(connection) if earlier != night]
+    for earlier in stale:
+        _write_report(earlier, lines, services)
+    made = _write_report(night, lines, services)
+    return replace(made, made_again=tuple(map(str, stale)))
+
+
+def _write_report(night: date, lines: Sequence[Line], services: Services) -> NightReport:
+    listed_at = services.clock()
     told = [_line_night(line, night, services) for line in services.progress(lines, total=len(lines), doing="publish")]
     path = services.workspace / report_path(night)
-    html = report.render_night(night, told, made_at=services.clock())
+    html = report.render_night(night, told, made_at=listed_at)
     storage.write_atomically(path, html.encode())
+    with services.write() as work:
+        keys = [batch.delivery_key for one in told for batch in one.batches]
+        # as of before the figures were read: what was finished meanwhile is told of again
+        reports.mark_told(work.connection, keys, night, at=listed_at)
+        work.commit()
     counts = {f"num_{name}": sum(one.counts[name] for one in told) for name in ("images", "quarantined", "flagged")}
     log.info("night_published", night=str(night), report=str(path), **counts)
-    return NightReport(str(report_path(night)), path, **counts)
+    return NightReport(
+        str(report_path(night)), path, counts["num_images"], counts["num_quarantined"], counts["num_flagged"]
+    )
 
 
 def _line_night(line: Line, night: date, services: Services) -> LineNight:
     """Everything the report says of one line."""
     with services.read() as connection:
-        counts = nights.rates_of_night(connection, line.name, night)
-        scores = flagged.scores_of_night(connection, line.name, night)
-        shown = flagged.flagged_of_night(connection, line.name, night, limit=MAX_FLAGGED_SHOWN)
+        keys = [row.delivery_key for row in reports.deliveries_told_by(connection, line.name, night)]
+        counts = nights.rates_of(connection, line.name, night, keys)
+        scores = flagged.scores_of(connection, keys)
+        shown = flagged.flagged_of(connection, keys, limit=MAX_FLAGGED_SHOWN)
         return LineNight(
             line=line.name,
             description=line.description,
-            batches=nights.batches_of_night(connection, line.name, night),
+            batches=nights.batches_of(connection, keys),
+            told_later=reports.told_later(connection, line.name, night),
             counts={**_counts(counts), "waiting": counts.num_waiting},
-            quarantined=nights.unscored_of_night(connection, line.name, night),
+            reasons=nights.reasons_of(connection, keys),
+            odd=nights.odd_images_of(connection, keys, limit=MAX_ODD_SHOWN),
             flagged=[_flagged_image(row, services) for row in shown],
-            num_flagged=counts.num_flagged,
+            num_flagged=flagged.count_flagged(connection, keys),
             model_version=scores.model_version if scores else "",
             threshold=scores.threshold if scores else None,
             target_false_alarm_rate=line.target_false_alarm_rate,
@@ -79,7 +109,7 @@ def _line_night(line: Line, night: date, services: Services) -> LineNight:
 
 
 def _counts(rates: nights.RateRow) -> dict[str, int]:
-    names = ("images", "quarantined", "failed", "scored", "flagged")
+    names = ("images", "quarantined", "failed", "out_of_limits", "scored", "flagged")
     return {name: getattr(rates, f"num_{name}") for name in names}
 
 
@@ -97,6 +127,7 @@ def _flagged_image(row: ScoredImage, services: Services) -> FlaggedImage:
         score=row.score,
         p_value=row.p_value,
         num_regions=len(row.regions),
+        reason=row.reason,
         picture=picture,
         map_picture=map_picture,
     )

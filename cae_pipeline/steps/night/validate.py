@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import structlog
 
 from cae_pipeline.adapters import expectations, storage
-from cae_pipeline.adapters.decoding import Measured, measure_files
-from cae_pipeline.adapters.results import batches, images
-from cae_pipeline.adapters.results.batches import DeliveryRow, Validation
-from cae_pipeline.domain.batch import Delivery, DeliveryStatus
-from cae_pipeline.domain.limits import limits_for
+from cae_pipeline.adapters.decoding import Measured
+from cae_pipeline.adapters.results import batches, deliveries, images
+from cae_pipeline.adapters.results.batches import DeliveryRow
+from cae_pipeline.adapters.results.deliveries import Validation
+from cae_pipeline.domain.batch import Delivery, DeliveryStatus, Member
+from cae_pipeline.domain.limits import FactLimits, limits_for
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import ImageStatus, Reason, ValidatedImage
 from cae_pipeline.domain.validation import BatchValidation, FactsRow, ImageFailure
-from cae_pipeline.errors import BatchRejectedError, StorageError
+from cae_pipeline.errors import BatchRejectedError
 from cae_pipeline.reporting.data_docs import render_data_docs
 from cae_pipeline.steps.night.duplicates import Duplicates, find_duplicates
+from cae_pipeline.steps.night.measure import measure_members
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
@@ -36,26 +39,76 @@ class ValidatedBatch:
     already_there: bool
 
 
-def validate_batch(line: Line, batch_id: str, services: Services) -> ValidatedBatch:
+def validate_batch(line: Line, batch_id: str, services: Services, *, again: bool = False) -> ValidatedBatch:
     """Validate one batch as it lies there now; doing it again changes nothing.
+
+    Args:
+        line: The product line.
+        batch_id: The batch.
+        services: The outside world.
+        again: Judge by today's limits what was validated before. The earlier outcome becomes history.
 
     Raises:
         BatchNotReadyError: If files are still arriving.
         BatchRejectedError: If it fails as a whole, now or when it was validated.
         StorageError: If the landing zone cannot be read just now; nothing is decided then.
     """
-    delivery = services.landing.list_delivery(line.name, batch_id, now=services.clock())
+    listing = services.landing.list_delivery(line.name, batch_id, now=services.clock())
     with services.read() as connection:
-        known = batches.find_delivery(connection, delivery.delivery_key)
-    validation = None if known else _validate(line, delivery, services)
+        in_force = batches.find_in_force(connection, line.name, batch_id)
+        earlier = images.members_of(connection, in_force.delivery_key) if in_force else []
+        delivery = listing.completed_by([Member(one.name, one.num_bytes, one.image_id) for one in earlier])
+        known = batches.latest_of_content(connection, delivery)
+    if known and (_is_to_repeat(known, services) if again else _has_arrived(delivery, earlier, services)):
+        delivery, known = replace(delivery, number=known.number + 1), None
+    elif known:
+        delivery = replace(delivery, number=known.number)
+    validation = None if known else _validate(line, delivery, earlier, services)
     with services.write() as work:
         if validation is None:
-            batches.put_in_force(work.connection, delivery)
+            deliveries.put_in_force(work.connection, delivery)
         else:
-            batches.record_delivery(work.connection, delivery, validation)
+            deliveries.record_delivery(work.connection, delivery, validation)
         row = batches.delivery_in_force(work.connection, line.name, batch_id)
         work.commit()
     return _told(row, already_there=known is not None)
+
+
+def has_other_limits(line: Line, batch_id: str, services: Services) -> bool:
+    """Whether a batch would be held against other limits today than it was."""
+    with services.read() as connection:
+        in_force = batches.find_in_force(connection, line.name, batch_id)
+    # as the results database gives it back
+    today = json.loads(json.dumps(asdict(_limits(line, services))))
+    return in_force is not None and dict(in_force.limits) != today
+
+
+def _limits(line: Line, services: Services) -> FactLimits:
+    with services.read() as connection:
+        normal = images.normal_images(connection, line.name, line.training.normal_batches)
+    return limits_for(line.validation, [image.facts for image in normal])
+
+
+def _is_to_repeat(known: DeliveryRow, services: Services) -> bool:
+    """Whoever asks by hand gets it; a task of Airflow that is tried again has done it already."""
+    return not (known.number and services.dag_run_id and known.dag_run_id == services.dag_run_id)
+
+
+def _has_arrived(delivery: Delivery, earlier: Sequence[ValidatedImage], services: Services) -> bool:
+    """Whether a file that was missing, or had other bytes than its manifest says, has come since."""
+    wanted = {member.name: member for member in delivery.members}
+    for image in earlier:
+        if image.reason not in (Reason.MISSING, Reason.CHANGED) or image.name not in wanted:
+            continue
+        path = services.landing.path(delivery.line, delivery.batch_id, image.name)
+        try:
+            if image.reason is Reason.MISSING and path.is_file():
+                return True
+            if image.reason is Reason.CHANGED and storage.digest_file(path) == wanted[image.name].sha256:
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def _told(row: DeliveryRow, *, already_there: bool) -> ValidatedBatch:
@@ -68,13 +121,11 @@ def _told(row: DeliveryRow, *, already_there: bool) -> ValidatedBatch:
     return result
 
 
-def _validate(line: Line, delivery: Delivery, services: Services) -> Validation:
+def _validate(line: Line, delivery: Delivery, earlier: Sequence[ValidatedImage], services: Services) -> Validation:
     """Read, measure and judge; everything but the rows of the results table."""
-    with services.read() as connection:
-        normal = images.normal_images(connection, line.name, line.training.normal_batches)
-    limits = limits_for(line.validation, [image.facts for image in normal])
-    measured = _measure(delivery, services)
-    duplicates = find_duplicates(delivery, measured, limits, services)
+    limits = _limits(line, services)
+    measured = measure_members(delivery, earlier, services)
+    duplicates = find_duplicates(line, delivery, measured, limits, services)
     validation = expectations.validate_facts(
         _facts_rows(delivery, measured, duplicates),
         suite_name=f"{line.name}: {delivery.batch_id}",
@@ -94,35 +145,6 @@ def _validate(line: Line, delivery: Delivery, services: Services) -> Validation:
     )
 
 
-def _measure(delivery: Delivery, services: Services) -> list[Measured]:
-    """Measure the members that are there, and hold each one's bytes against those that were announced.
-
-    Raises:
-        StorageError: If a file cannot be read just now.
-    """
-    folder = services.landing.folder / delivery.line / delivery.batch_id
-    paths = [services.landing.path(delivery.line, delivery.batch_id, member.name) for member in delivery.members]
-    is_there = [path.is_file() for path in paths]
-    present = [path for path, there in zip(paths, is_there, strict=True) if there]
-    doing = f"validate {delivery.line}/{delivery.batch_id}"
-    try:
-        decoded = iter(services.progress(measure_files(present, services.limits), total=len(present), doing=doing))
-        found = [next(decoded) if there else _MISSING for there in is_there]
-    except OSError as error:
-        raise StorageError(folder, error) from error
-    return [
-        _changed(member.sha256) if result.sha256 and result.sha256 != member.sha256 else result
-        for member, result in zip(delivery.members, found, strict=True)
-    ]
-
-
-_MISSING = Measured(None, Reason.MISSING, "named in the manifest, not there")
-
-
-def _changed(announced: str) -> Measured:
-    return Measured(None, Reason.CHANGED, f"not the bytes of sha256 {announced[:12]}… as announced")
-
-
 def _facts_rows(delivery: Delivery, measured: Sequence[Measured], duplicates: Duplicates) -> list[FactsRow]:
     return [
         FactsRow(
@@ -140,10 +162,10 @@ def _facts_rows(delivery: Delivery, measured: Sequence[Measured], duplicates: Du
 def _validated_images(
     delivery: Delivery, measured: Sequence[Measured], duplicates: Duplicates, validation: BatchValidation
 ) -> list[ValidatedImage]:
-    failed: dict[int, list[ImageFailure]] = {}
+    failures: dict[int, list[ImageFailure]] = {}
     for failure in validation.failures:
-        failed.setdefault(failure.row_id, []).append(failure)
-    found = []
+        failures.setdefault(failure.row_id, []).append(failure)
+    images_found = []
     for row, (member, result) in enumerate(zip(delivery.members, measured, strict=True)):
         image = ValidatedImage(
             name=member.name,
@@ -153,11 +175,18 @@ def _validated_images(
             facts=result.facts,
             duplicate_of=duplicates.exact.get(row) or duplicates.near.get(row),
         )
-        if row in failed:
-            detail = "; ".join(f"{failure.reason}: {failure.detail}" for failure in failed[row])
-            image = replace(image, status=ImageStatus.QUARANTINED, reason=failed[row][0].reason, detail=detail)
-        elif validation.rejected_for:
-            rejected, told = Reason.BATCH_REJECTED, "its batch is rejected"
-            image = replace(image, status=ImageStatus.QUARANTINED, reason=rejected, detail=told)
-        found.append(image)
-    return found
+        images_found.append(_judged(image, failures.get(row, []), is_rejected=bool(validation.rejected_for)))
+    return images_found
+
+
+def _judged(image: ValidatedImage, failures: Sequence[ImageFailure], *, is_rejected: bool) -> ValidatedImage:
+    """Say what became of one image: a reason that hides it comes before one that is only odd."""
+    detail = "; ".join(f"{failure.reason}: {failure.detail}" for failure in failures)
+    hiding = [failure.reason for failure in failures if failure.reason.hides]
+    if hiding:
+        return replace(image, status=ImageStatus.QUARANTINED, reason=hiding[0], detail=detail)
+    first = failures[0].reason if failures else None
+    if is_rejected:
+        told = first or Reason.BATCH_REJECTED
+        return replace(image, status=ImageStatus.QUARANTINED, reason=told, detail=detail or "its batch is rejected")
+    return replace(image, reason=first, detail=detail)

@@ -10,7 +10,15 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from cae_pipeline.adapters.results import batches, drift_reports, images, judgements, ledger, model_versions, verdicts
+from cae_pipeline.adapters.results import (
+    drift_reports,
+    images,
+    judgements,
+    ledger,
+    model_versions,
+    reports,
+    verdicts,
+)
 from cae_pipeline.domain.facts import WATCHED_FACTS
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import AcceptedImage
@@ -61,14 +69,15 @@ def watch_drift(line: Line, night: date, services: Services) -> DriftReport:
     with services.read() as connection:
         champion = ledger.champion_of(connection, line.name)
         trained_on = [row.image for row in model_versions.snapshot_images(connection, champion.model_version)]
-        of_night = batches.deliveries_of_nights(connection, line.name, (night, night))
-        accepted = images.accepted_images(connection, [row.delivery_key for row in of_night])
-        judged = judgements.scores_of_night(connection, line.name, night, champion.model_version)
+        # what the night's report will tell of: what came late is in it
+        keys = [row.delivery_key for row in reports.deliveries_told_by(connection, line.name, night)]
+        usual = images.usual_images(connection, keys)
+        judged = judgements.scores_of(connection, keys, champion.model_version)
     artefact = read_artefact(champion, services)
     normal = Measures(facts_as_arrays(trained_on), artefact.normal_latents, artefact.normal_scores)
     latents = [np.frombuffer(row.latent, "<f2") for row in judged if row.latent is not None]
     tonight = Measures(
-        facts_as_arrays(accepted),
+        facts_as_arrays(usual),
         np.array(latents, np.float32).reshape(-1, artefact.normal_latents.shape[1]),
         np.array([row.score for row in judged], np.float64),
     )

@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import sqlalchemy as sa
 
-from cae_pipeline.adapters.results import batches, judgements, ledger, model_versions, verdicts
-from cae_pipeline.adapters.results.batches import Validation
+from cae_pipeline.adapters.results import batches, deliveries, judgements, ledger, model_versions, verdicts
+from cae_pipeline.adapters.results.deliveries import Validation
 from cae_pipeline.adapters.results.ledger import Change
 from cae_pipeline.adapters.results.model_versions import ModelVersion, Registration
 from cae_pipeline.adapters.results.unit_of_work import unit_of_work
@@ -56,7 +56,7 @@ def fill(engine: sa.Engine, count: int, *, num_batches: int) -> Filled:
     for number in range(num_batches):
         delivery = _delivery(number, per_batch)
         with unit_of_work(engine) as work:
-            batches.record_delivery(work.connection, delivery, _validation(delivery))
+            deliveries.record_delivery(work.connection, delivery, _validation(delivery))
             work.commit()
         # what is timed is writing alone
         parts = list(_judgements(delivery, number, version))

@@ -18,6 +18,7 @@ from cae_pipeline.adapters.results import (
     judgements,
     ledger,
     model_versions,
+    reports,
     verdicts,
 )
 from cae_pipeline.adapters.results.queries import flagged, models, nights
@@ -57,7 +58,7 @@ def questions(engine: sa.Engine, night: date) -> dict[str, Question]:
         "anomalies of a model version": anomalies(model_version=champion.model_version),
         "page 20 of the anomalies": anomalies(Page("-score", page=20), line=LINE),
         "batches": lambda c: nights.list_batches(c, LINE, Page("-night")),
-        "quarantined images": lambda c: nights.list_unscored(c, LINE, Page("-night")),
+        "quarantined images": lambda c: nights.list_odd_images(c, LINE, Page("-night")),
         "model versions": lambda c: models.list_model_versions(c, LINE, Page("-registered_at")),
         "ledger": lambda c: models.list_ledger(c, LINE, Page("-entry_id")),
         "one image": lambda c: show_image(c, image_id[:12]),
@@ -71,8 +72,8 @@ def questions(engine: sa.Engine, night: date) -> dict[str, Question]:
         "images of a chunk": lambda c: images.accepted_part(
             c, key, start=5000, stop=6024, judged_by=champion.model_version
         ),
-        "flagged images of a night": lambda c: flagged.flagged_of_night(c, LINE, night, limit=60),
-        "quarantined images of a night": lambda c: nights.unscored_of_night(c, LINE, night),
+        "flagged images of a night": lambda c: flagged.flagged_of(c, [key], limit=60),
+        "quarantined images of a night": lambda c: nights.odd_images_of(c, [key], limit=500),
         "nights with scores": lambda c: judgements.scored_nights(c, LINE, newest=60),
         "verdicts since a training": lambda c: verdicts.count_reviewed_since(c, LINE, NOW - timedelta(days=1)),
         "last training": lambda c: drift_reports.last_training(c, LINE),
@@ -80,11 +81,16 @@ def questions(engine: sa.Engine, night: date) -> dict[str, Question]:
         "undelivered alerts": alerts.undelivered,
         "refusals": lambda c: ledger.refusals_since(c, LINE, NOW),
         "all champions": model_versions.all_champions,
-        f"{NIGHT_OWN}scores with latents, for drift": lambda c: judgements.scores_of_night(
-            c, LINE, night, champion.model_version
-        ),
-        f"{NIGHT_OWN}facts, for drift": lambda c: images.accepted_images(c, [key]),
-        f"{NIGHT_OWN}scores, for the report": lambda c: flagged.scores_of_night(c, LINE, night),
+        "what a report tells of": lambda c: reports.deliveries_told_by(c, LINE, night),
+        "reports to be made again": reports.stale_nights,
+        "batches that came late": lambda c: batches.validated_since(c, LINE, NOW - timedelta(days=7), up_to=night),
+        "counts of a report": lambda c: nights.rates_of(c, LINE, night, [key]),
+        "flagged images of a report, counted": lambda c: flagged.count_flagged(c, [key]),
+        f"{NIGHT_OWN}members, to compare": lambda c: images.members_of(c, key),
+        f"{NIGHT_OWN}reasons, for the report": lambda c: nights.reasons_of(c, [key]),
+        f"{NIGHT_OWN}scores with latents, for drift": lambda c: judgements.scores_of(c, [key], champion.model_version),
+        f"{NIGHT_OWN}facts, for drift": lambda c: images.usual_images(c, [key]),
+        f"{NIGHT_OWN}scores, for the report": lambda c: flagged.scores_of(c, [key]),
         f"{NIGHT_OWN}unflagged images of a batch": lambda c: judgements.unflagged_images(c, key),
     }
 

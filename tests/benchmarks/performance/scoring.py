@@ -73,7 +73,7 @@ def measure_parts(line: str, out: str) -> None:
     scorer = load_model(asking.champion(services, line), services)
     keys = [row.delivery_key for row in asking.batch_rows(services, line)]
     with services.read() as connection:
-        rows = image_rows.accepted_images(connection, keys)[:MANY]
+        rows = image_rows.usual_images(connection, keys)[:MANY]
     parts = [rows[start : start + MINIBATCH_SIZE] for start in range(0, len(rows), MINIBATCH_SIZE)]
 
     def decode(part: Sequence[AcceptedImage]) -> Pixels:

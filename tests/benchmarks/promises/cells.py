@@ -59,7 +59,7 @@ class Cells:
         with self.services.read() as connection:
             delivered = deliveries_of_nights(connection, line, (min(nights), max(nights)))
             keys = [row.delivery_key for row in delivered if row.night in nights]
-            accepted = {image.image_id: image for image in image_rows.accepted_images(connection, keys)}
+            accepted = {image.image_id: image for image in image_rows.usual_images(connection, keys)}
         return [image for image_id, image in sorted(accepted.items()) if self.labels.get(image_id) == label]
 
     def trained_on(self, line: str) -> list[SnapshotImage]:

@@ -86,7 +86,7 @@ def test_each_result_tells_what_was_seen_and_how_many_images_were_checked() -> N
     assert (brightness.seen, brightness.num_checked, len(brightness.failures)) == ("0.05 to 0.75", 3, 1)
     assert (decoding.seen, decoding.num_checked) == ("decoded (3), truncated (1)", 4)
     assert (_about(validation, "width_px").seen, _about(validation, "duplicate_of").seen) == ("300", "1 image")
-    assert (validation.num_images, validation.num_quarantined) == (4, 3)
+    assert (validation.num_images, validation.num_quarantined, validation.num_odd) == (4, 2, 1)
     assert (validation.num_met, validation.num_expectations) == (9, 12)
 
 
@@ -98,7 +98,7 @@ def test_a_batch_that_is_too_small_is_rejected_with_what_was_seen_and_wanted() -
 def test_a_batch_with_too_large_a_share_of_quarantined_images_is_rejected() -> None:
     dark = _row(brightness=0.0)
     validation = _validate(_row(), dark, dark, _row(), _row(), max_quarantined_share=0.3)
-    assert validation.rejected_for == ("share of quarantined images: seen 0.4, wanted at most 0.3",)
+    assert validation.rejected_for == ("share of images unreadable or out of limits: seen 0.4, wanted at most 0.3",)
 
 
 def test_an_empty_batch_is_rejected_and_not_an_error() -> None:
@@ -107,7 +107,7 @@ def test_an_empty_batch_is_rejected_and_not_an_error() -> None:
 
 def test_a_batch_of_which_nothing_can_be_decoded_is_judged_all_the_same() -> None:
     validation = _validate(FactsRow("a.png", None, reason=Reason.MISSING), max_quarantined_share=0.5)
-    assert validation.rejected_for == ("share of quarantined images: seen 1, wanted at most 0.5",)
+    assert validation.rejected_for == ("share of images unreadable or out of limits: seen 1, wanted at most 0.5",)
     assert _about(validation, "brightness").seen == "none"
 
 

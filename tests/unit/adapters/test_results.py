@@ -9,25 +9,37 @@ from pathlib import Path
 from threading import Barrier
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from cae_pipeline.adapters.results import batches, database, images, judgements, ledger, model_versions, verdicts
-from cae_pipeline.adapters.results.batches import Validation
+from cae_pipeline.adapters.results import (
+    batches,
+    database,
+    deliveries,
+    images,
+    judgements,
+    ledger,
+    model_versions,
+    reports,
+    verdicts,
+)
+from cae_pipeline.adapters.results.deliveries import Validation
 from cae_pipeline.adapters.results.ledger import Change
 from cae_pipeline.adapters.results.model_versions import ModelVersion, Registration
 from cae_pipeline.adapters.results.queries import nights
 from cae_pipeline.adapters.results.queries.anomalies import AnomalyFilter, list_anomalies
 from cae_pipeline.adapters.results.queries.paging import Page
-from cae_pipeline.adapters.results.schema import UtcDateTime, deliveries, metadata
+from cae_pipeline.adapters.results.schema import UtcDateTime, metadata
+from cae_pipeline.adapters.results.schema import deliveries as deliveries_table
 from cae_pipeline.adapters.results.schema import judgements as judgements_table
 from cae_pipeline.adapters.results.schema import ledger as ledger_table
 from cae_pipeline.adapters.results.unit_of_work import reading, unit_of_work
 from cae_pipeline.adapters.results.views import VIEWS
 from cae_pipeline.domain.batch import Delivery, Member
-from cae_pipeline.domain.facts import ImageFacts
+from cae_pipeline.domain.facts import ImageFacts, measure
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import (
     Failed,
@@ -62,15 +74,17 @@ def _delivery(batch_id: str = "2026-01-31", *, manifest: str = "f", night: date 
     return Delivery("cells", batch_id, night, members, manifest * 64, listed_at=NOW)
 
 
+_ACCEPTED = ValidatedImage("a.png", "a" * 64, 3, ImageStatus.ACCEPTED)
+_BROKEN = ValidatedImage("b.png", "b" * 64, 4, ImageStatus.QUARANTINED, Reason.TRUNCATED, "half of it")
+
+
 def _validation(*members: ValidatedImage) -> Validation:
-    accepted = ValidatedImage("a.png", "a" * 64, 3, ImageStatus.ACCEPTED)
-    broken = ValidatedImage("b.png", "b" * 64, 4, ImageStatus.QUARANTINED, Reason.TRUNCATED, "half of it")
-    return Validation(members or (accepted, broken), {}, (), "x.html", "", NOW)
+    return Validation(members or (_ACCEPTED, _BROKEN), {}, (), "x.html", "", NOW)
 
 
 def _record(engine: sa.Engine, delivery: Delivery, validation: Validation | None = None) -> None:
     with unit_of_work(engine) as work:
-        batches.record_delivery(work.connection, delivery, validation or _validation())
+        deliveries.record_delivery(work.connection, delivery, validation or _validation())
         work.commit()
 
 
@@ -187,7 +201,7 @@ def test_connections_that_find_a_new_database_at_once_wait_for_each_other(tmp_pa
 
 def test_what_is_not_committed_is_not_kept(engine: sa.Engine) -> None:
     with unit_of_work(engine) as work:
-        batches.record_delivery(work.connection, _delivery(), _validation())
+        deliveries.record_delivery(work.connection, _delivery(), _validation())
     with pytest.raises(NotFoundError), reading(engine) as connection:
         batches.delivery_in_force(connection, "cells", "2026-01-31")
 
@@ -214,18 +228,120 @@ def test_the_newest_delivery_of_a_batch_is_in_force_and_lists_count_each_image_o
     first, second = _delivery(), _delivery(manifest="e")
     _record(engine, first)
     _judge(engine, version, _scored())
-    _record(engine, second)
+    _record(engine, second, _validation(replace(_ACCEPTED, image_id="e" * 64), _BROKEN))
     with reading(engine) as connection:
         assert batches.delivery_in_force(connection, "cells", "2026-01-31").delivery_key == second.delivery_key
         assert list_anomalies(connection, AnomalyFilter(), Page("-score")) == []
     assert (_rates(engine).num_images, _rates(engine).num_scored, _rates(engine).num_waiting) == (2, 0, 1)
     # the first content comes back, and with it what was said of it
     with unit_of_work(engine) as work:
-        batches.put_in_force(work.connection, first)
+        deliveries.put_in_force(work.connection, first)
         work.commit()
     assert (_rates(engine).num_images, _rates(engine).num_scored, _rates(engine).num_waiting) == (2, 1, 0)
     with reading(engine) as connection:
-        assert connection.scalar(sa.select(sa.func.count()).where(deliveries.c.is_in_force)) == 1
+        assert connection.scalar(sa.select(sa.func.count()).where(deliveries_table.c.is_in_force)) == 1
+
+
+def test_what_was_said_of_an_image_that_comes_again_unchanged_is_said_in_its_new_delivery(engine: sa.Engine) -> None:
+    version = _version(engine, 1)
+    _record(engine, _delivery())
+    _judge(engine, version, _scored())
+    corrected = _delivery(manifest="e")
+    _record(engine, corrected, _validation(_ACCEPTED, replace(_ACCEPTED, name="b.png", image_id="b" * 64)))
+    rates = _rates(engine)
+    assert (rates.num_images, rates.num_scored, rates.num_flagged, rates.num_waiting) == (2, 1, 1, 1)
+    assert _current(engine) == [("a.png", "cae-cells/1", "scored")]
+
+
+def test_a_release_holds_for_the_same_image_in_a_later_delivery(engine: sa.Engine) -> None:
+    version = _version(engine, 1)
+    facts = measure(np.zeros((4, 4), np.uint8), mode="L")
+    odd = replace(_BROKEN, reason=Reason.WRONG_SIZE, facts=facts)
+    _record(engine, _delivery(), _validation(_ACCEPTED, odd))
+    with unit_of_work(engine) as work:
+        images.release(work.connection, _delivery().delivery_key, ["b.png"], ME)
+        work.commit()
+    _judge(engine, version, _scored(), name="b.png")
+    _record(engine, _delivery(manifest="e"), _validation(_ACCEPTED, odd))
+    assert _current(engine) == [("b.png", "cae-cells/1", "scored")]
+    assert (_rates(engine).num_quarantined, _rates(engine).num_waiting) == (0, 1)
+
+
+def test_a_duplicate_takes_the_place_of_the_image_it_pointed_at_when_that_is_gone(engine: sa.Engine) -> None:
+    later = [_delivery(f"2026-01-31_{letter}") for letter in "bc"]
+    same = replace(_ACCEPTED, status=ImageStatus.QUARANTINED, reason=Reason.DUPLICATE, duplicate_of="a" * 64)
+    _record(engine, _delivery())
+    for delivery in later:
+        _record(engine, delivery, _validation(same, _BROKEN))
+    assert (_rates(engine).num_quarantined, _rates(engine).num_waiting) == (5, 1)
+    _record(engine, _delivery(manifest="e"), _validation(replace(_ACCEPTED, image_id="e" * 64), _BROKEN))
+    # the corrected image waits, and one of the two duplicates: the other one points at it
+    assert (_rates(engine).num_quarantined, _rates(engine).num_waiting) == (4, 2)
+    with reading(engine) as connection:
+        states = [images.members_of(connection, delivery.delivery_key)[0].status for delivery in later]
+    assert states == ["accepted", "quarantined"]
+
+
+def test_an_image_out_of_its_limits_is_scored_and_counts_apart(engine: sa.Engine) -> None:
+    version = _version(engine, 1)
+    members = [_ACCEPTED, replace(_ACCEPTED, name="b.png", image_id="b" * 64, reason=Reason.TOO_DARK),
+               replace(_ACCEPTED, name="c.png", image_id="c" * 64, reason=Reason.NEAR_DUPLICATE)]  # fmt: skip
+    _record(engine, _delivery(), _validation(*members))
+    for name in ("a.png", "b.png", "c.png"):
+        _judge(engine, version, _scored(), name=name)
+    rates = _rates(engine)
+    assert (rates.num_images, rates.num_out_of_limits, rates.num_scored, rates.num_flagged) == (3, 1, 2, 2)
+    assert rates.num_waiting == 0
+    with reading(engine) as connection:
+        listed = nights.list_odd_images(connection, "cells", Page("name"))
+        flagged = list_anomalies(connection, AnomalyFilter(), Page("name"))
+        usual = images.usual_images(connection, [_delivery().delivery_key])
+    assert [(row.name, row.status, row.reason, row.score) for row in listed] == [("b.png", "accepted", "too_dark", 3.0)]
+    assert [row.reason for row in flagged] == ["", "too_dark", "near_duplicate"]
+    assert [image.name for image in usual] == ["a.png", "c.png"]
+
+
+def test_each_delivery_is_told_of_by_one_report(engine: sa.Engine) -> None:
+    version = _version(engine, 1)
+    own, late = _delivery(), _delivery("2026-01-30", night=NIGHT - timedelta(days=1))
+    for delivery in (own, late):
+        _record(engine, delivery)
+
+    def told_by(night: date) -> list[str]:
+        with unit_of_work(engine) as work:
+            rows = reports.deliveries_told_by(work.connection, "cells", night)
+            reports.mark_told(work.connection, [row.delivery_key for row in rows], night, at=NOW + timedelta(days=9))
+            work.commit()
+        return [row.batch_id for row in rows]
+
+    # what waits for a model is in no report but that of its own night
+    assert told_by(NIGHT) == ["2026-01-31"]
+    for delivery in (own, late):
+        _judge(engine, version, _scored(), delivery=delivery)
+        with unit_of_work(engine) as work:
+            name = version.model_version
+            batches.finish_if_complete(work.connection, delivery.delivery_key, judged_by=name, finished_at=NOW)
+            work.commit()
+    assert told_by(NIGHT) == ["2026-01-30", "2026-01-31"]
+    assert told_by(NIGHT) == ["2026-01-30", "2026-01-31"]
+    assert told_by(NIGHT + timedelta(days=1)) == []
+    assert told_by(NIGHT - timedelta(days=1)) == []
+    with reading(engine) as connection:
+        later = reports.told_later(connection, "cells", NIGHT - timedelta(days=1))
+        assert [row.batch_id for row in later] == ["2026-01-30"]
+        assert reports.stale_nights(connection) == []
+
+
+def test_the_report_of_a_delivery_that_is_finished_anew_is_made_again(engine: sa.Engine) -> None:
+    version = _version(engine, 1)
+    _record(engine, _delivery())
+    _judge(engine, version, _scored())
+    _finish(engine, version)
+    with unit_of_work(engine) as work:
+        reports.mark_told(work.connection, [_delivery().delivery_key], NIGHT, at=NOW - timedelta(hours=1))
+        work.commit()
+    with reading(engine) as connection:
+        assert reports.stale_nights(connection) == [NIGHT]
 
 
 def test_a_score_for_a_delivery_that_is_history_by_now_does_not_count(engine: sa.Engine) -> None:
@@ -415,7 +531,8 @@ def test_the_same_bytes_are_known_from_other_batches_of_the_line_however_old(eng
             Member(f"{number}.png", 3, image_id) for number, image_id in enumerate((tonight, old, "c" * 64))
         )
         with reading(engine) as connection:
-            return images.known_images(connection, replace(delivery, members=members))
+            new = replace(delivery, members=members)
+            return images.known_images(connection, new, is_normal=lambda batch_id: False)
 
     assert known(_delivery("new")) == {tonight, old}
     assert known(_delivery(str(NIGHT))) == {old}

@@ -47,7 +47,7 @@ def test_a_batch_is_expected_to_have_enough_images_and_few_quarantined() -> None
     settings = ValidationSettings(min_images=3, max_images=9, max_quarantined_share=0.3)
     assert [(one.subject, one.wanted) for one in batch_expectations(settings)] == [
         ("number of images", "at least 3 and at most 9"),
-        ("share of quarantined images", "at most 0.3"),
+        ("share of images unreadable or out of limits", "at most 0.3"),
     ]
 
 

@@ -41,15 +41,17 @@ def _validation(*, num_failing: int = 1, is_rejected: bool = False) -> BatchVali
 
 
 def _line_night() -> LineNight:
-    batch = {"batch_id": HOSTILE, "status": "rejected", "num_images": 2, "num_quarantined": 1, "rejected_for": HOSTILE,
+    batch = {"batch_id": HOSTILE, "night": HOSTILE, "reported_night": HOSTILE, "status": "rejected",
+             "num_images": 2, "num_quarantined": 1, "rejected_for": HOSTILE,
              "data_docs_uri": f"reports/washers/{HOSTILE}#1.data-docs.html"}  # fmt: skip
-    quarantined = {"batch_id": HOSTILE, "name": HOSTILE, "reason": "too_dark", "detail": HOSTILE}
-    flagged = FlaggedImage(HOSTILE, HOSTILE, "ab" * 32, 2.0, 0.01, 1, "data:image/jpeg;base64,AA", "data:,")
-    counts = dict.fromkeys(("images", "quarantined", "scored", "flagged", "waiting", "failed"), 1)
+    odd = {"batch_id": HOSTILE, "name": HOSTILE, "status": "accepted", "reason": "too_dark", "detail": HOSTILE,
+           "score": 2.0}  # fmt: skip
+    flagged = FlaggedImage(HOSTILE, HOSTILE, "ab" * 32, 2.0, 0.01, 1, HOSTILE, "data:image/jpeg;base64,AA", "data:,")
+    counts = dict.fromkeys(("images", "quarantined", "out_of_limits", "scored", "flagged", "waiting", "failed"), 1)
     shift = {"measure": HOSTILE, "then": [0.5, 0.5], "now": [0.2, 0.8], "low": 0.0, "high": 1.0, "distance": 0.3,
              "has_moved": True}  # fmt: skip
     return LineNight(
-        "washers", HOSTILE, [batch], counts, [quarantined], [flagged], 1, HOSTILE, 1.0, 0.05,
+        "washers", HOSTILE, [batch], [batch], counts, {HOSTILE: 1}, [odd], [flagged], 1, HOSTILE, 1.0, 0.05,
         histogram_of([0.5, 2.0], 1.0), {"diagnosis": "camera", "reasons": [HOSTILE], "shifts": [shift]},
     )  # fmt: skip
 
@@ -121,7 +123,7 @@ def test_a_link_to_data_docs_finds_a_file_whatever_its_folder_is_called() -> Non
 def test_data_docs_say_what_was_expected_seen_and_failed() -> None:
     text = re.sub(r"<[^>]+>|\s+", " ", render_data_docs(_validation(), made_at=MADE_AT))
     text = re.sub(r" +", " ", text)
-    assert "100 images 1 failing an expectation 1 of 2 expectations met" in text
+    assert "100 images 0 cannot be scored 1 odd, scored all the same 1 of 2 expectations met" in text
     assert "brightness mean grey value, 0 to 1 at least 0.1 0.05 to 1 1 80 1.2 % ✗ no too_dark" in text
     assert "Number of images at least 1 100 ✓ yes" in text
     assert "0.png too_dark brightness 0.05, wanted at least 0.1" in text

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.results.queries.paging import Page
-from cae_pipeline.adapters.results.schema import IS_CURRENT, batches, deliveries, judgements, model_versions
+from cae_pipeline.adapters.results.schema import IS_CURRENT, batches, deliveries, images, judgements, model_versions
 from cae_pipeline.adapters.results.verdicts import latest_verdict
 from cae_pipeline.adapters.results.views import in_force
 
@@ -57,6 +57,7 @@ class AnomalyRow:
     model_version: str
     verdict: str
     is_latest: int
+    reason: str
     regions: list[dict[str, Any]]
     map_uri: str
     run_id: str
@@ -71,6 +72,7 @@ _COLUMNS: dict[str, sa.ColumnElement[Any]] = {
     "model_version": judgements.c.model_version,
     "verdict": sa.func.coalesce(latest_verdict(judgements.c.image_id), ""),
     "is_latest": sa.case((judgements.c.is_current, 1), else_=0),
+    "reason": images.c.reason,
     "regions": judgements.c.regions,
     "map_uri": judgements.c.map_uri,
     "run_id": model_versions.c.run_id,
@@ -100,13 +102,15 @@ def list_anomalies(connection: sa.Connection, wanted: AnomalyFilter, page: Page)
         keys = _with_version(keys)
     if page.column in ("line", "batch_id", "night"):
         keys = _with_batch(keys)
+    if page.column == "reason":
+        keys = _with_image(keys)
     on_page = page.cut(keys.where(*_conditions(wanted, limits)).order_by(*order)).subquery()
     rows = (
         sa.select(*(column.label(name) for name, column in _COLUMNS.items()))
         .select_from(on_page)
         .join(judgements, sa.and_(*(judgements.c[name] == on_page.c[f"key_{name}"] for name in KEYS)))
     )
-    query = _with_batch(_with_version(rows)).order_by(*order)
+    query = _with_image(_with_batch(_with_version(rows))).order_by(*order)
     return [AnomalyRow(**row) for row in connection.execute(query).mappings()]
 
 
@@ -188,3 +192,8 @@ def _with_version(query: sa.Select[Any]) -> sa.Select[Any]:
     return query.join(in_force, in_force.c.model_version == judgements.c.model_version).join(
         model_versions, model_versions.c.model_version == judgements.c.model_version
     )
+
+
+def _with_image(query: sa.Select[Any]) -> sa.Select[Any]:
+    of_image = (images.c.delivery_key == judgements.c.delivery_key) & (images.c.name == judgements.c.name)
+    return query.join(images, of_image)

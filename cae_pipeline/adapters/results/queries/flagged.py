@@ -1,10 +1,9 @@
-"""What a report or a reviewer sees of scores: of one night, near a threshold, of new kinds."""
+"""What a report or a reviewer sees of scores: of some deliveries, near a threshold, of new kinds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,8 +20,8 @@ IDS_PER_QUERY = 500
 
 
 @dataclass(frozen=True)
-class NightScores:
-    """All scores of a line's night, and the model version and threshold of the one judged last."""
+class DeliveryScores:
+    """All scores of some deliveries, and the model version and threshold of the one judged last."""
 
     scores: tuple[float, ...]
     model_version: str
@@ -37,21 +36,28 @@ class LatentRow:
     latent: bytes
 
 
-def scores_of_night(connection: sa.Connection, line: str, night: date) -> NightScores | None:
-    """All scores of a line's night as judged last; None where nothing is scored."""
+def scores_of(connection: sa.Connection, delivery_keys: Sequence[str]) -> DeliveryScores | None:
+    """All scores of some deliveries as judged last; None where nothing is scored."""
     query = _current(judgements.c.score, judgements.c.model_version, judgements.c.judged_at)
-    rows = connection.execute(query.where(batches.c.line == line, batches.c.night == night)).all()
+    rows = connection.execute(query.where(deliveries.c.delivery_key.in_(delivery_keys))).all()
     if not rows:
         return None
     last = max(rows, key=lambda row: row.judged_at).model_version
     threshold = connection.execute(sa.select(in_force.c.value).where(in_force.c.model_version == last)).scalar_one()
-    return NightScores(tuple(row.score for row in rows), last, threshold)
+    return DeliveryScores(tuple(row.score for row in rows), last, threshold)
 
 
-def flagged_of_night(connection: sa.Connection, line: str, night: date, *, limit: int) -> list[ScoredImage]:
-    """Flagged images of a line's night, highest scores first."""
-    wanted = (batches.c.line == line, batches.c.night == night, judgements.c.score > in_force.c.value)
+def flagged_of(connection: sa.Connection, delivery_keys: Sequence[str], *, limit: int) -> list[ScoredImage]:
+    """Flagged images of some deliveries, highest scores first."""
+    wanted = (deliveries.c.delivery_key.in_(delivery_keys), judgements.c.score > in_force.c.value)
     return _scored(connection, _details().where(*wanted).order_by(judgements.c.score.desc()).limit(limit))
+
+
+def count_flagged(connection: sa.Connection, delivery_keys: Sequence[str]) -> int:
+    """How many images of some deliveries are flagged, those out of their limits too."""
+    above = (deliveries.c.delivery_key.in_(delivery_keys), judgements.c.score > in_force.c.value)
+    query = _current(sa.func.count()).join(in_force, in_force.c.model_version == judgements.c.model_version)
+    return connection.scalar(query.where(*above)) or 0
 
 
 def nearest_to_threshold(connection: sa.Connection, version: ModelVersion, *, limit: int) -> list[ScoredImage]:
@@ -168,6 +174,7 @@ def _details() -> sa.Select[Any]:
             batches.c.night,
             *(judgements.c[name] for name in plain),
             in_force.c.value.label("threshold"),
+            images.c.reason,
             images.c.width_px,
             images.c.height_px,
         )

@@ -1,8 +1,8 @@
-"""Nights, batches, and the images that no model has judged."""
+"""Nights, batches, and the images that are not as they should be."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -13,6 +13,7 @@ from cae_pipeline.adapters.results.queries.paging import Page
 from cae_pipeline.adapters.results.schema import (
     HAS_FAILED,
     IS_CURRENT,
+    IS_ODD,
     IS_QUARANTINED,
     batches,
     deliveries,
@@ -20,7 +21,8 @@ from cae_pipeline.adapters.results.schema import (
     judgements,
     releases,
 )
-from cae_pipeline.adapters.results.views import COUNTS, daily_rates
+from cae_pipeline.adapters.results.views import COUNTS, daily_rates, delivery_rates
+from cae_pipeline.domain.outcome import OUT_OF_LIMITS
 from cae_pipeline.statistics.metrics import share_with_interval
 
 
@@ -46,8 +48,13 @@ class BatchRow:
 
 
 @dataclass(frozen=True)
-class UnscoredRow:
-    """An image that is quarantined, or that a model has failed on, and why."""
+class OddImageRow:
+    """An image that is quarantined, that a model has failed on, or that was scored out of its limits, and why.
+
+    Attributes:
+        status: quarantined, failed, or accepted.
+        score: What a model said of it all the same; None of a quarantined or failed one, or while it waits.
+    """
 
     line: str
     batch_id: str
@@ -57,6 +64,7 @@ class UnscoredRow:
     reason: str
     detail: str
     released_by: str
+    score: float | None
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,7 @@ class RateRow:
     """What a line's night looked like, with the precision people have found.
 
     Attributes:
+        num_out_of_limits: Scored although a fact lies outside its limits; in none of the counts after it.
         precision: Confirmed share of the flagged images with a verdict of defect or normal; None without verdicts.
         precision_low: Lower end of its 95 % interval.
         precision_high: Upper end.
@@ -74,6 +83,7 @@ class RateRow:
     num_images: int
     num_quarantined: int
     num_failed: int
+    num_out_of_limits: int
     num_scored: int
     num_flagged: int
     num_confirmed: int
@@ -85,7 +95,7 @@ class RateRow:
     @property
     def num_waiting(self) -> int:
         """Images that wait for a model; the members of a batch always add up."""
-        return self.num_images - self.num_quarantined - self.num_failed - self.num_scored
+        return self.num_images - self.num_quarantined - self.num_failed - self.num_out_of_limits - self.num_scored
 
 
 def list_batches(connection: sa.Connection, line: str | None, page: Page) -> list[BatchRow]:
@@ -94,22 +104,32 @@ def list_batches(connection: sa.Connection, line: str | None, page: Page) -> lis
     return [BatchRow(**row) for row in connection.execute(query).mappings()]
 
 
-def batches_of_night(connection: sa.Connection, line: str, night: date) -> list[BatchRow]:
-    """A line's batches of one night, in the order of their names."""
-    query = _of_line(_batches(), line).where(batches.c.night == night).order_by(batches.c.batch_id)
+def batches_of(connection: sa.Connection, delivery_keys: Sequence[str]) -> list[BatchRow]:
+    """Batches by the keys of their deliveries, by night and name."""
+    query = _batches().where(deliveries.c.delivery_key.in_(delivery_keys)).order_by(batches.c.night, batches.c.batch_id)
     return [BatchRow(**row) for row in connection.execute(query).mappings()]
 
 
-def list_unscored(connection: sa.Connection, line: str | None, page: Page) -> list[UnscoredRow]:
-    """Quarantined and failed images with their reason, and who released them since."""
-    return _unscored(connection, page.of(_all_unscored(line)))
+def list_odd_images(connection: sa.Connection, line: str | None, page: Page) -> list[OddImageRow]:
+    """Quarantined and failed images and those out of their limits, with their reason, and who released them since."""
+    return _odd(connection, page.of(_odd_images(_of_line_condition(line))))
 
 
-def unscored_of_night(connection: sa.Connection, line: str, night: date) -> list[UnscoredRow]:
-    """Quarantined and failed images of a line's night, by their reasons."""
-    found = _all_unscored(line, night=night)
+def odd_images_of(connection: sa.Connection, delivery_keys: Sequence[str], *, limit: int) -> list[OddImageRow]:
+    """The same of some deliveries, by their reasons, and at most so many."""
+    found = _odd_images(deliveries.c.delivery_key.in_(delivery_keys))
     columns = found.selected_columns
-    return _unscored(connection, found.order_by(columns["reason"], columns["batch_id"], columns["name"]))
+    return _odd(connection, found.order_by(columns["reason"], columns["batch_id"], columns["name"]).limit(limit))
+
+
+def reasons_of(connection: sa.Connection, delivery_keys: Sequence[str]) -> dict[str, int]:
+    """How many images of some deliveries have each reason, the most frequent first."""
+    count = sa.func.count()
+    query = sa.select(images.c.reason, count.label("number")).where(
+        images.c.delivery_key.in_(delivery_keys), images.c.reason != ""
+    )
+    rows = connection.execute(query.group_by(images.c.reason).order_by(count.desc(), images.c.reason))
+    return {row.reason: row.number for row in rows}
 
 
 def list_daily_rates(
@@ -131,8 +151,16 @@ def rates_of_night(connection: sa.Connection, line: str, night: date) -> RateRow
     return _rate(row) if row else RateRow(line, night, **{f"num_{name}": 0 for name in COUNTS})
 
 
-def _rate(row: sa.RowMapping) -> RateRow:
-    counts: dict[str, Any] = dict(row)
+def rates_of(connection: sa.Connection, line: str, night: date, delivery_keys: Sequence[str]) -> RateRow:
+    """What some deliveries of a line have come to, counted together under a night."""
+    sums = [sa.func.coalesce(sa.func.sum(delivery_rates.c[f"num_{name}"]), 0).label(f"num_{name}") for name in COUNTS]
+    query = sa.select(*sums).where(delivery_rates.c.delivery_key.in_(delivery_keys))
+    counts = connection.execute(query).mappings().one()
+    return _rate({"line": line, "night": night, **{name: int(count) for name, count in counts.items()}})
+
+
+def _rate(row: sa.RowMapping | Mapping[str, Any]) -> RateRow:
+    counts: dict[str, Any] = {**row}
     share = share_with_interval(row["num_confirmed"], row["num_confirmed"] + row["num_false_alarms"])
     if share is None:
         return RateRow(**counts)
@@ -150,24 +178,27 @@ def _batches() -> sa.Select[Any]:
     )
 
 
-def _all_unscored(line: str | None, *, night: date | None = None) -> sa.Select[Any]:
-    where = [] if night is None else [batches.c.night == night]
+def _odd_images(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
     of_image = (releases.c.delivery_key == images.c.delivery_key) & (releases.c.name == images.c.name)
+    nobody, no_score = sa.literal("").label("released_by"), sa.cast(sa.null(), sa.Float).label("score")
     quarantined = (
         _members(images, images.c.status)
-        .add_columns(sa.func.coalesce(releases.c.author, "").label("released_by"))
+        .add_columns(sa.func.coalesce(releases.c.author, "").label("released_by"), no_score)
         .outerjoin(releases, of_image)
         .where(IS_QUARANTINED, *where)
+    )
+    judged = (judgements.c.delivery_key == images.c.delivery_key) & (judgements.c.name == images.c.name)
+    out_of_limits = (
+        _members(images, images.c.status)
+        .add_columns(nobody, judgements.c.score)
+        .outerjoin(judgements, judged & IS_CURRENT)
+        .where(IS_ODD, images.c.reason.in_(OUT_OF_LIMITS), *where)
     )
     # few: found by their own index, before anything is joined to them
     columns = (judgements.c.delivery_key, judgements.c.name, judgements.c.reason, judgements.c.detail)
     failures = sa.select(*columns).where(IS_CURRENT, HAS_FAILED).cte("failures").prefix_with("MATERIALIZED")
-    failed = (
-        _members(failures, sa.literal("failed").label("status"))
-        .add_columns(sa.literal("").label("released_by"))
-        .where(*where)
-    )
-    return sa.select(sa.union_all(_of_line(quarantined, line), _of_line(failed, line)).subquery())
+    failed = _members(failures, sa.literal("failed").label("status")).add_columns(nobody, no_score).where(*where)
+    return sa.select(sa.union_all(quarantined, out_of_limits, failed).subquery())
 
 
 def _members(table: sa.FromClause, status: sa.ColumnElement[str]) -> sa.Select[Any]:
@@ -190,9 +221,13 @@ def _members(table: sa.FromClause, status: sa.ColumnElement[str]) -> sa.Select[A
 
 
 def _of_line(query: sa.Select[Any], line: str | None) -> sa.Select[Any]:
-    return query if line is None else query.where(batches.c.line == line)
+    return query.where(_of_line_condition(line))
 
 
-def _unscored(connection: sa.Connection, query: sa.Select[Any]) -> list[UnscoredRow]:
+def _of_line_condition(line: str | None) -> sa.ColumnElement[bool]:
+    return sa.true() if line is None else batches.c.line == line
+
+
+def _odd(connection: sa.Connection, query: sa.Select[Any]) -> list[OddImageRow]:
     rows: Sequence[sa.RowMapping] = connection.execute(query).mappings().all()
-    return [UnscoredRow(**row) for row in rows]
+    return [OddImageRow(**row) for row in rows]
