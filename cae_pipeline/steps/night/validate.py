@@ -44,7 +44,8 @@ def validate_batch(line: Line, batch_id: str, services: Services) -> ValidatedBa
         BatchRejectedError: If it fails as a whole, now or when it was validated.
         StorageError: If the landing zone cannot be read just now; nothing is decided then.
     """
-    delivery = services.landing.list_delivery(line.name, batch_id, now=services.clock())
+    calendar = services.calendar_of(line)
+    delivery = services.landing.list_delivery(line.name, batch_id, now=services.clock(), calendar=calendar)
     with services.read() as connection:
         known = batches.find_delivery(connection, delivery.delivery_key)
     validation = None if known else _validate(line, delivery, services)
@@ -83,7 +84,9 @@ def _validate(line: Line, delivery: Delivery, services: Services) -> Validation:
     )
     moment = services.clock()
     docs = f"reports/{line.name}/{delivery.batch_id}-{delivery.delivery_key[:8]}.data-docs.html"
-    storage.write_atomically(services.workspace / docs, render_data_docs(validation, made_at=moment).encode())
+    storage.write_atomically(
+        services.workspace / docs, render_data_docs(validation, made_at=services.local_time()).encode()
+    )
     return Validation(
         images=_validated_images(delivery, measured, duplicates, validation),
         limits=asdict(limits),
