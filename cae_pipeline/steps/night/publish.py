@@ -49,7 +49,7 @@ def publish_night(night: date, lines: Sequence[Line], services: Services) -> Nig
     """Write one self-contained HTML file over all lines; making it again replaces it."""
     told = [_line_night(line, night, services) for line in services.progress(lines, total=len(lines), doing="publish")]
     path = services.workspace / report_path(night)
-    html = report.render_night(night, told, made_at=services.clock())
+    html = report.render_night(night, told, made_at=services.local_time())
     storage.write_atomically(path, html.encode())
     counts = {f"num_{name}": sum(one.counts[name] for one in told) for name in ("images", "quarantined", "flagged")}
     log.info("night_published", night=str(night), report=str(path), **counts)
