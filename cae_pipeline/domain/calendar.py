@@ -26,8 +26,9 @@ FAR_FROM_ARRIVAL = timedelta(days=2)
 """A batch whose name is further than this from the day it arrived is late, was copied, or comes from a wrong clock."""
 LAST_LOOK = time(23)
 """From this hour on nobody may look at a night again before its date ends: the nightly run begins at 23:30."""
-LOOKED_BACK = timedelta(days=2)
-"""So long after its hour a missing batch of an earlier night is still told, so that old dates stay quiet."""
+LOOKED_BACK = timedelta(hours=36)
+"""So long after its hour a missing batch of an earlier night is still told: until the next nightly run is through, and
+not when an old date is run again."""
 
 _RANGE = re.compile(r"\s*(?:/|\.\.|\bto\b)\s*")
 
@@ -56,7 +57,7 @@ class Calendar:
         return moment.astimezone(self.zone).date()
 
     def moment_of(self, day: date, hour: time) -> datetime:
-        """Turn a time on the wall into an aware moment in the line's zone.
+        """Turn a time on the wall into a moment, aware and in UTC: around a jump times of a zone do not compare.
 
         Of an hour that comes twice the second one is meant, and an hour that the clock jumps over means as long after
         the jump: a deadline never passes too early.
@@ -64,12 +65,12 @@ class Calendar:
         Example:
             >>> berlin = Calendar(ZoneInfo("Europe/Berlin"))
             >>> for day in (date(2026, 3, 29), date(2026, 10, 25)):
-            ...     print(berlin.moment_of(day, time(2, 30)))
+            ...     print(berlin.moment_of(day, time(2, 30)).astimezone(berlin.zone))
             2026-03-29 03:30:00+02:00
             2026-10-25 02:30:00+01:00
         """
         both = (datetime.combine(day, hour.replace(fold=fold), tzinfo=self.zone) for fold in (0, 1))
-        return max(moment.astimezone(UTC) for moment in both).astimezone(self.zone)
+        return max(moment.astimezone(UTC) for moment in both)
 
     def works_on(self, day: date) -> bool:
         """Tell whether images are expected on a date; a date that the zone left out has none."""
@@ -161,7 +162,7 @@ def missed_nights(night: date, line: Line, calendar: Calendar, *, now: datetime,
 
 
 def deadline(night: date, line: Line, calendar: Calendar) -> datetime | None:
-    """Tell when a night's first batch should have arrived, in the line's zone; None where nothing is expected."""
+    """Tell when a night's first batch should have arrived, aware and in UTC; None where nothing is expected."""
     if line.expected_by is None:
         return None
     return calendar.moment_of(night + ONE_DAY * line.expected_next_day, line.expected_by)
@@ -169,9 +170,10 @@ def deadline(night: date, line: Line, calendar: Calendar) -> datetime | None:
 
 def told_hour(night: date, line: Line, calendar: Calendar) -> str:
     """Write a night's deadline for people: the hour and its zone, and the date where it is that of another day."""
-    hour = deadline(night, line, calendar)
-    if hour is None:
+    moment = deadline(night, line, calendar)
+    if moment is None:
         return "any hour"
+    hour = moment.astimezone(calendar.zone)
     return f"{hour:%H:%M} {_zone_of(hour)}" + (f" of {hour.date()}" if hour.date() != night else "")
 
 
