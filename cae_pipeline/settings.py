@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from joblib import cpu_count
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cae_pipeline.detector import Runtime
 from cae_pipeline.detector.convolution import encoder_sizes
 from cae_pipeline.detector.tiling import check_cells
+from cae_pipeline.domain.calendar import calendar_of, find_zone
 from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import ConfigurationError, NotFoundError
 
@@ -52,6 +53,8 @@ class Settings(BaseSettings):
     """SQLAlchemy URL of the results database; unset: SQLite in the workspace."""
     tracking_uri: str = ""
     """MLflow's tracking server or database; unset: SQLite in the workspace."""
+    time_zone: str = "UTC"
+    """The plant's time zone, an IANA name such as Europe/Berlin: nights, schedules and reports follow it."""
     settling_seconds: float = Field(default=300.0, ge=0)
     """How long a batch without manifest and marker must have been quiet to be ready."""
     max_bytes: int = Field(default=64 * 2**20, ge=1)
@@ -80,6 +83,12 @@ class Settings(BaseSettings):
     """Who the ledger, verdicts and releases are signed by."""
     dag_run_id: str = Field(default_factory=lambda: os.environ.get("AIRFLOW_CTX_DAG_RUN_ID", ""))
     """Airflow's run that rows are written for; Airflow tells it to its tasks."""
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        find_zone(name or "UTC", where="CAE_TIME_ZONE")
+        return name or "UTC"
 
     def path(self, *parts: str) -> Path:
         """A place in the workspace."""
@@ -171,6 +180,11 @@ def parse_lines(content: dict[str, Any], *, where: str) -> dict[str, Line]:
             check_cells(line.model)
         except ConfigurationError as error:
             error.args = (f"{where}: lines.{name}.model: {error}",)
+            raise
+        try:
+            calendar_of(line, time_zone="UTC")
+        except ConfigurationError as error:
+            error.args = (f"{where}: lines.{name}.{error}",)
             raise
     return lines
 

@@ -53,6 +53,7 @@ def connect(settings: Settings) -> Services:
         dag_run_id=settings.dag_run_id,
         runtime=settings.runtime,
         webhook_url=settings.webhook_url,
+        time_zone=settings.time_zone,
     )
 
 

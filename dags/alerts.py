@@ -2,11 +2,11 @@
 
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
-from cae_pipeline.orchestration.tasks import TASK_DEFAULTS, check_lines, run_for_lines, tell
+from cae_pipeline.orchestration.tasks import TASK_DEFAULTS, check_lines, night_of, plant_time_zone, run_for_lines, tell
 
 
 @dag(
-    schedule=CronTriggerTimetable("*/30 * * * *", timezone="UTC"),
+    schedule=CronTriggerTimetable("*/30 * * * *", timezone=plant_time_zone()),
     catchup=False,
     max_active_runs=1,
     default_args=TASK_DEFAULTS,
@@ -16,8 +16,7 @@ from cae_pipeline.orchestration.tasks import TASK_DEFAULTS, check_lines, run_for
 def alerts():
     @task
     def alert(dag_run=None):
-        night = (dag_run.logical_date or dag_run.run_after).date()
-        tell(run_for_lines("alert", "--night", str(night)), get_current_context())
+        tell(run_for_lines("alert", "--night", str(night_of(dag_run, {}))), get_current_context())
         check_lines("alert")
 
     alert()

@@ -2,11 +2,11 @@
 
 from airflow.sdk import CronTriggerTimetable, dag, task
 
-from cae_pipeline.orchestration.tasks import TASK_DEFAULTS, run_cae
+from cae_pipeline.orchestration.tasks import TASK_DEFAULTS, plant_time_zone, run_cae
 
 
 @dag(
-    schedule=CronTriggerTimetable("0 6 * * 0", timezone="UTC"),
+    schedule=CronTriggerTimetable("0 6 * * 0", timezone=plant_time_zone()),
     catchup=False,
     max_active_runs=1,
     default_args=TASK_DEFAULTS,

@@ -11,17 +11,17 @@ from cae_pipeline.orchestration.tasks import RETRAINING_WANTED, TASK_DEFAULTS, R
 
 
 def night_of(dag_run, params) -> str:
-    """The date asked for, else the day of the run."""
-    return params["night"] or str((dag_run.logical_date or dag_run.run_after).date())
+    """The date asked for, else that of the run in the plant's time zone."""
+    return str(tasks.night_of(dag_run, params))
 
 
 @dag(
-    schedule=CronTriggerTimetable("30 23 * * *", timezone="UTC"),
+    schedule=CronTriggerTimetable("30 23 * * *", timezone=tasks.plant_time_zone()),
     catchup=False,
     max_active_runs=1,
     default_args=TASK_DEFAULTS,
     params={
-        "night": Param(None, type=["null", "string"], format="date", description="UTC date; empty: the run's own"),
+        "night": Param(None, type=["null", "string"], format="date", description="Empty: the run's own date"),
         "validate_again": Param(
             [],
             type="array",

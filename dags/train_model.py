@@ -9,7 +9,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, get_current_context, task, task_group
 from airflow.sdk.exceptions import AirflowSkipException
 
-from cae_pipeline.orchestration.tasks import RETRAINING_WANTED, TASK_DEFAULTS, run_cae
+from cae_pipeline.orchestration.tasks import RETRAINING_WANTED, TASK_DEFAULTS, plant_time_zone, run_cae
 
 LATE, KNOBS = timedelta(hours=6), ("epochs", "seed", "preset", "effort")  # effort: the old name of preset
 PRESET = "How much the training may cost; empty: as the line's settings say"
@@ -17,7 +17,7 @@ PRESET = "How much the training may cost; empty: as the line's settings say"
 
 @dag(
     schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable("0 4 * * 0", timezone="UTC"), assets=[RETRAINING_WANTED]
+        timetable=CronTriggerTimetable("0 4 * * 0", timezone=plant_time_zone()), assets=[RETRAINING_WANTED]
     ),
     catchup=False,
     max_active_runs=1,

@@ -9,19 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cae_pipeline.domain.batch import Delivery, Member, digest_members
+from cae_pipeline.domain.batch_dates import batch_night
+from cae_pipeline.domain.calendar import EVERY_DAY_UTC, Calendar
 from cae_pipeline.errors import BatchNotReadyError, CaeError, NotFoundError, StorageError
 
 MANIFEST, SUCCESS = "manifest.json", "_SUCCESS"
-_DATED = re.compile(r"^(\d{4}-\d{2}-\d{2})(?!\d)")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LandingZone:
             return ()
         return tuple(sorted(entry.name for entry in home.iterdir() if entry.is_dir() and not _is_ours(entry.name)))
 
-    def list_delivery(self, line: str, batch_id: str, *, now: datetime) -> Delivery:
+    def list_delivery(self, line: str, batch_id: str, *, now: datetime, calendar: Calendar = EVERY_DAY_UTC) -> Delivery:
         """List and digest the members of one batch as it lies there now.
 
         With a manifest the members are those it names, with the digests it names: a file that is
@@ -57,8 +57,8 @@ class LandingZone:
         folder = self.folder / line / batch_id
         with _out_of_reach(folder):
             members = _from_manifest(folder) if (folder / MANIFEST).is_file() else _from_files(folder)
-            night = batch_night(batch_id, folder)
-        return Delivery(line, batch_id, night, members, digest_members(members), listed_at=now)
+        dated = batch_night(batch_id, arrived_at=self.arrived_at(line, batch_id, now=now), calendar=calendar)
+        return Delivery(line, batch_id, dated.night, members, digest_members(members), listed_at=now)
 
     def check_ready(self, line: str, batch_id: str, *, now: datetime) -> None:
         """Make sure that a batch has arrived; see `list_delivery`."""
@@ -67,7 +67,8 @@ class LandingZone:
             raise NotFoundError("batch", f"{line}/{batch_id}", known=self.batch_ids(line))
         if (folder / MANIFEST).is_file() or (folder / SUCCESS).is_file():
             return
-        quiet = (now - self.last_change(line, batch_id)).total_seconds()
+        # what was written tomorrow comes from a wrong clock: it is quiet, and nobody waits for its date
+        quiet = abs((now - self.last_change(line, batch_id)).total_seconds())
         if quiet < self.settling_seconds:
             raise BatchNotReadyError(
                 f"batch {line}/{batch_id} changed {quiet:.0f} s ago; expected a {MANIFEST}, a {SUCCESS} marker "
@@ -91,6 +92,16 @@ class LandingZone:
             moments = [entry.lstat().st_mtime for entry in (folder, *entries) if every_file or entry.exists()]
         return datetime.fromtimestamp(max(moments), UTC)
 
+    def arrived_at(self, line: str, batch_id: str, *, now: datetime) -> datetime:
+        """When files last came into a batch's folder or left it; not after `now`, whatever the share's clock says.
+
+        Raises:
+            StorageError: If the folder cannot be read just now.
+        """
+        folder = self.folder / line / batch_id
+        with _out_of_reach(folder):
+            return min(datetime.fromtimestamp(folder.stat().st_mtime, UTC), now)
+
     def path(self, line: str, batch_id: str, name: str) -> Path:
         """Where one member lies."""
         return self.folder / line / batch_id / name
@@ -103,17 +114,6 @@ def _out_of_reach(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(path, error) from error
-
-
-def batch_night(batch_id: str, folder: Path) -> date:
-    """Tell which nightly run a batch belongs to: the date its id begins with, else the day it arrived (UTC)."""
-    dated = _DATED.match(batch_id)
-    if dated:
-        try:
-            return date.fromisoformat(dated.group(1))
-        except ValueError:
-            pass
-    return datetime.fromtimestamp(folder.stat().st_mtime, UTC).date()
 
 
 def digest_file(path: Path) -> str:

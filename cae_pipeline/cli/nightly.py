@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 NightOption = Annotated[
     date,
-    typer.Option("--night", parser=as_date, metavar="DATE", help="UTC date of the night, such as 2026-01-31."),
+    typer.Option(
+        "--night", parser=as_date, metavar="DATE", help="The night's date in the plant's time zone, such as 2026-01-31."
+    ),
 ]
 
 
@@ -39,6 +41,7 @@ def find(night: NightOption) -> None:
             "batches": [{"line": name, "batch_id": batch_id} for name, one in found for batch_id in one.batch_ids],
             "num_already_there": sum(one.num_finished for _, one in found),
             "not_ready": [f"{name}/{batch_id}" for name, one in found for batch_id in one.not_ready],
+            "remarks": [remark for _, one in found for remark in one.remarks],
             "failed": done.failed,
         }
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime, time, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -87,17 +87,24 @@ def preset_of(preset: str | None, effort: str | None) -> str | None:
 
 
 def as_date(text: str) -> date:
-    """Read `2026-01-31`, or a time of that day; a time with a zone means its day in UTC."""
+    """Read `2026-01-31`, or a time of that day; a time with a zone means its day in the plant's zone."""
     moment = _moment(text, "a date like 2026-01-31")
-    return (moment.astimezone(UTC) if moment.tzinfo else moment).date()
+    return (moment.astimezone(_plant_zone()) if moment.tzinfo else moment).date()
 
 
 def as_moment(text: str) -> datetime:
-    """Read a date or time; without a zone it is UTC, a date alone is its end."""
+    """Read a date or time; without a zone it is the plant's, a date alone is its end."""
     moment = _moment(text, "a date like 2026-01-31 or a time like 2026-01-31T22:00")
     if _is_date(text):
         moment = datetime.combine(moment.date(), time.max)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=_plant_zone())
+
+
+def _plant_zone() -> tzinfo:
+    from cae_pipeline.domain.calendar import find_zone
+    from cae_pipeline.settings import read_settings
+
+    return find_zone(read_settings().time_zone, where="CAE_TIME_ZONE")
 
 
 def _moment(text: str, expected: str) -> datetime:

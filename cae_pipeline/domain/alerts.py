@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date
 from enum import StrEnum
 
 from scipy import stats
@@ -72,13 +72,3 @@ def flag_rate_jump(tonight: tuple[int, int], before: Sequence[tuple[int, int]]) 
         return None
     shares = (count * 100 for count in (flagged / scored, usual / total))
     return "{} of {} images are flagged ({:.1f} %), usual are {:.1f} %".format(flagged, scored, *shares)
-
-
-def is_late(night: date, expected_by: time, now: datetime) -> bool:
-    """Tell whether the time of day by which a night's batch should be there has passed.
-
-    Example:
-        >>> is_late(date(2026, 1, 31), time(22), datetime(2026, 1, 31, 22, 1, tzinfo=UTC))
-        True
-    """
-    return now >= datetime.combine(night, expected_by, tzinfo=UTC)

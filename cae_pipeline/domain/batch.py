@@ -43,7 +43,7 @@ class Delivery:
     Attributes:
         line: The product line.
         batch_id: Folder in the landing zone.
-        night: The UTC date of the nightly run that is due to look at it.
+        night: The date it counts under, in the time zone of its line.
         members: Every file that belongs to it.
         manifest_sha256: Digest of names, sizes and digests of all members.
         listed_at: When the folder was listed, aware and in UTC; what is written later belongs to a later delivery.

@@ -7,10 +7,12 @@ that stand in the annotations.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import time
+from datetime import date, time
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
+
+from cae_pipeline.domain.calendar import WEEKDAYS, Weekday
 
 Count: TypeAlias = Annotated[int, Ge(1)]
 Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
@@ -239,7 +241,16 @@ class Line:
     target_false_alarm_rate: Annotated[float, Gt(0), Lt(0.5)] = 0.05
     """Share of normal images that may be flagged."""
     expected_by: time | None = None
-    """UTC time of day, such as 22:00:00, by which a night's first batch should have arrived; unset: not missed."""
+    """Time of day in `time_zone`, such as 22:00:00, by which a night's first batch should have arrived; unset: not
+    missed."""
+    expected_next_day: bool = False
+    """`expected_by` is a time of the day after the night's date, such as 02:00:00 for a shift that ends at midnight."""
+    time_zone: str = ""
+    """IANA name of the line's time zone, such as Europe/Berlin; unset: that of the installation, CAE_TIME_ZONE."""
+    working_days: Annotated[tuple[Weekday, ...], MinLen(1)] = WEEKDAYS
+    """Days of the week on which images are expected; on others nobody is told that none have come."""
+    closed_dates: tuple[date | str, ...] = ()
+    """Dates without images, such as "2026-05-01", or a first and a last one, such as "2026-12-24/2027-01-01"."""
     model: AutoencoderSettings = field(default_factory=AutoencoderSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)

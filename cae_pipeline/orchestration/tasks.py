@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from airflow.sdk import (
@@ -20,10 +21,21 @@ from airflow.sdk import (
     get_current_context,
 )
 
+from cae_pipeline.domain.calendar import Calendar, find_zone
 from cae_pipeline.errors import LinesFailedError, StepFailedError, StepRefusedError
 from cae_pipeline.orchestration.process import run_cae
 
-__all__ = ["RETRAINING_WANTED", "TASK_DEFAULTS", "ReportLink", "check_lines", "run_cae", "run_for_lines", "tell"]
+__all__ = [
+    "RETRAINING_WANTED",
+    "TASK_DEFAULTS",
+    "ReportLink",
+    "check_lines",
+    "night_of",
+    "plant_time_zone",
+    "run_cae",
+    "run_for_lines",
+    "tell",
+]
 
 FAILED_LINES = "failed_lines"
 """Key of the XCom that keeps which lines a task could not do, and why."""
@@ -51,6 +63,31 @@ class ReportLink(BaseOperatorLink):
 
         done = XCom.get_one(key="return_value", dag_id=ti_key.dag_id, task_id=ti_key.task_id, run_id=ti_key.run_id)
         return f"/cae/{done['report']}" if done else ""
+
+
+def plant_time_zone() -> str:
+    """Name the zone that schedules follow: CAE_TIME_ZONE, as every process of Airflow sees it.
+
+    Raises:
+        ConfigurationError: If it is no time zone; Airflow shows it as what is wrong with the DAG.
+    """
+    name = os.environ.get("CAE_TIME_ZONE") or "UTC"
+    find_zone(name, where="CAE_TIME_ZONE")
+    return name
+
+
+def night_of(dag_run: Any, params: Mapping[str, Any]) -> date:
+    """Tell which night a run is for: the date asked for, else the run's own date in the plant's time zone.
+
+    Args:
+        dag_run: Airflow's; a run that was triggered by hand may have no logical date.
+        params: `night` is the date asked for, such as 2026-01-31, or nothing.
+    """
+    if params.get("night"):
+        return date.fromisoformat(params["night"])
+    return Calendar(find_zone(plant_time_zone(), where="CAE_TIME_ZONE")).date_of(
+        dag_run.logical_date or dag_run.run_after
+    )
 
 
 def run_for_lines(*arguments: str) -> dict[str, Any]:

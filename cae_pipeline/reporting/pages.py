@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 
 from cae_pipeline import __version__
+from cae_pipeline.domain.calendar import told
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -60,10 +61,12 @@ def _style() -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["told"] = told
+    return environment

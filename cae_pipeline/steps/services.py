@@ -15,6 +15,8 @@ from cae_pipeline.adapters.decoding import DecodeLimits
 from cae_pipeline.adapters.results.unit_of_work import UnitOfWork, reading, unit_of_work
 from cae_pipeline.adapters.storage import LandingZone
 from cae_pipeline.detector import Runtime
+from cae_pipeline.domain.calendar import Calendar, calendar_of, find_zone
+from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import AcceptedImage
 from cae_pipeline.domain.stamp import Stamp
 
@@ -40,6 +42,7 @@ class Services:
         dag_run_id: Airflow's run that this process works for; empty if a person does.
         runtime: What runs the networks.
         webhook_url: Where alerts are posted; empty for nowhere.
+        time_zone: The plant's, an IANA name; a line may have another one.
     """
 
     landing: LandingZone
@@ -54,6 +57,20 @@ class Services:
     dag_run_id: str
     runtime: Runtime = "auto"
     webhook_url: str = ""
+    time_zone: str = "UTC"
+
+    @property
+    def calendar(self) -> Calendar:
+        """The calendar that schedules, reports and pages follow."""
+        return Calendar(find_zone(self.time_zone, where="CAE_TIME_ZONE"))
+
+    def calendar_of(self, line: Line) -> Calendar:
+        """The calendar that a line's batches and deadlines follow."""
+        return calendar_of(line, time_zone=self.time_zone)
+
+    def local_time(self) -> datetime:
+        """The time on the wall of the plant, aware: for what people read. Rows take `clock`."""
+        return self.clock().astimezone(self.calendar.zone)
 
     def read(self) -> AbstractContextManager[sa.Connection]:
         """Connect to the results database for reading only."""

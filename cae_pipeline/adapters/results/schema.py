@@ -61,7 +61,7 @@ batches = sa.Table(
     Column("batch_key", KEY, primary_key=True),  # digest of line and batch_id
     Column("line", NAME, nullable=False),
     Column("batch_id", NAME, nullable=False),
-    Column("night", sa.Date, nullable=False),  # UTC date of the run that is due to look at it
+    Column("night", sa.Date, nullable=False),  # the date it counts under, in the time zone of its line
     sa.UniqueConstraint("line", "batch_id"),
     sa.Index("batches_by_line_and_night", "line", "night"),
     sa.Index("batches_by_night", "night"),

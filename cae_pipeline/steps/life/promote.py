@@ -166,7 +166,7 @@ def _publish(change: Change, decision: Decision, word: str, services: Services) 
         "word": word,
         "author": services.author,
     }
-    html = report.render_decision(page, made_at=services.clock())
+    html = report.render_decision(page, made_at=services.local_time())
     storage.write_atomically(services.workspace / decision_page(challenger.model_version), html.encode())
     tags = {"decision": word, "reasons": " | ".join(decision.reasons)[:5000]}
     if word == "promoted":

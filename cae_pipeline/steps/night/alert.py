@@ -14,10 +14,12 @@ from cae_pipeline.adapters.results import alerts, batches, drift_reports, ledger
 from cae_pipeline.adapters.results.alerts import AlertRow
 from cae_pipeline.adapters.results.queries import nights
 from cae_pipeline.adapters.results.queries.paging import Page
-from cae_pipeline.domain.alerts import Alert, AlertKind, flag_rate_jump, is_late
+from cae_pipeline.domain.alerts import Alert, AlertKind, flag_rate_jump
 from cae_pipeline.domain.batch import DeliveryStatus
+from cae_pipeline.domain.calendar import missed_nights, told_hour
 from cae_pipeline.domain.line import Line
 from cae_pipeline.steps.night.each_line import LinesDone, for_each_line
+from cae_pipeline.steps.night.find import batches_of
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
@@ -93,13 +95,20 @@ def _alerts(line: Line, night: date, services: Services, connection: sa.Connecti
     for refusal in ledger.refusals_since(connection, line.name, services.clock() - REFUSALS_OF):
         reasons = "; ".join(reason for reason in refusal.reasons if reason.startswith("REFUSED"))
         told = f"challenger {refusal.to_version} is refused: {reasons}"
-        yield Alert(AlertKind.CHALLENGER_REFUSED, line.name, refusal.decided_at.date(), str(refusal.entry_id), told)
-    if line.expected_by and is_late(night, line.expected_by, services.clock()) and not of_night:
-        # a batch counts as soon as its folder is there, validated or not
-        folders = services.landing.batch_ids(line.name)
-        if not any(name.startswith(str(night)) for name in folders):
-            told = f"no batch of {night} has arrived by {line.expected_by:%H:%M} UTC"
-            yield Alert(AlertKind.NO_BATCH, line.name, night, "", told)
+        decided_on = services.calendar_of(line).date_of(refusal.decided_at)
+        yield Alert(AlertKind.CHALLENGER_REFUSED, line.name, decided_on, str(refusal.entry_id), told)
+    yield from _missing_batches(line, night, services, connection)
+
+
+def _missing_batches(line: Line, night: date, services: Services, connection: sa.Connection) -> Iterator[Alert]:
+    """Tell of nights whose hour has passed without a batch; a folder counts as soon as it is there."""
+    calendar = services.calendar_of(line)
+    now, plant = services.clock(), services.calendar
+    for missed in missed_nights(night, line, calendar, now=now, installation=plant):
+        if batches.deliveries_of_nights(connection, line.name, (missed, missed)) or batches_of(line, missed, services):
+            continue
+        told = f"no batch of {missed} has arrived by {told_hour(missed, line, calendar)}"
+        yield Alert(AlertKind.NO_BATCH, line.name, missed, "", told)
 
 
 def _drift(line: Line, night: date, connection: sa.Connection) -> Alert | None:

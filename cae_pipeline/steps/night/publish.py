@@ -69,7 +69,7 @@ def _write_report(night: date, lines: Sequence[Line], services: Services) -> Nig
     listed_at = services.clock()
     told = [_line_night(line, night, services) for line in services.progress(lines, total=len(lines), doing="publish")]
     path = services.workspace / report_path(night)
-    html = report.render_night(night, told, made_at=listed_at)
+    html = report.render_night(night, told, made_at=services.local_time())
     storage.write_atomically(path, html.encode())
     with services.write() as work:
         keys = [batch.delivery_key for one in told for batch in one.batches]

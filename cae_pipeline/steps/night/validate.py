@@ -53,7 +53,9 @@ def validate_batch(line: Line, batch_id: str, services: Services, *, again: bool
         BatchRejectedError: If it fails as a whole, now or when it was validated.
         StorageError: If the landing zone cannot be read just now; nothing is decided then.
     """
-    listing = services.landing.list_delivery(line.name, batch_id, now=services.clock())
+    listing = services.landing.list_delivery(
+        line.name, batch_id, now=services.clock(), calendar=services.calendar_of(line)
+    )
     with services.read() as connection:
         in_force = batches.find_in_force(connection, line.name, batch_id)
         earlier = images.members_of(connection, in_force.delivery_key) if in_force else []
@@ -134,7 +136,9 @@ def _validate(line: Line, delivery: Delivery, earlier: Sequence[ValidatedImage],
     )
     moment = services.clock()
     docs = f"reports/{line.name}/{delivery.batch_id}-{delivery.delivery_key[:8]}.data-docs.html"
-    storage.write_atomically(services.workspace / docs, render_data_docs(validation, made_at=moment).encode())
+    storage.write_atomically(
+        services.workspace / docs, render_data_docs(validation, made_at=services.local_time()).encode()
+    )
     return Validation(
         images=_validated_images(delivery, measured, duplicates, validation),
         limits=asdict(limits),

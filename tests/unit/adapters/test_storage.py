@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cae_pipeline.adapters.storage import LandingZone, batch_night, files_older_than, write_atomically
+from cae_pipeline.adapters.storage import LandingZone, files_older_than, write_atomically
+from cae_pipeline.domain.calendar import Calendar, find_zone
 from cae_pipeline.errors import BatchNotReadyError, CaeError, NotFoundError
 from tests.conftest import deliver
 
@@ -62,16 +63,26 @@ def test_a_batch_that_is_not_there_lists_those_that_are(tmp_path: Path) -> None:
         _zone(tmp_path).list_delivery("cells", "y", now=_now())
 
 
-@pytest.mark.parametrize(("batch_id", "night"), [("2026-01-31", "2026-01-31"), ("2026-01-31-late", "2026-01-31")])
-def test_a_dated_batch_belongs_to_that_night(tmp_path: Path, batch_id: str, night: str) -> None:
-    assert batch_night(batch_id, tmp_path) == date.fromisoformat(night)
+@pytest.mark.parametrize(("zone", "night"), [("UTC", "2026-01-31"), ("Asia/Kolkata", "2026-02-01")])
+def test_a_batch_without_a_date_is_of_the_night_on_the_plants_wall_when_it_arrived(
+    tmp_path: Path, zone: str, night: str
+) -> None:
+    folder = deliver(tmp_path, "cells", "shift-7", FILES)
+    moment = datetime(2026, 1, 31, 20, tzinfo=UTC).timestamp()
+    os.utime(folder, (moment, moment))
+    calendar = Calendar(find_zone(zone, where="time_zone"))
+    delivery = _zone(tmp_path).list_delivery("cells", "shift-7", now=_now(), calendar=calendar)
+    assert delivery.night == date.fromisoformat(night)
 
 
-@pytest.mark.parametrize("batch_id", ["shift-7", "2026-02-31", "2026-01-311"])
-def test_a_batch_without_a_date_belongs_to_the_night_it_arrived(tmp_path: Path, batch_id: str) -> None:
-    moment = datetime(2025, 6, 1, 12, tzinfo=UTC).timestamp()
-    os.utime(tmp_path, (moment, moment))
-    assert batch_night(batch_id, tmp_path) == date(2025, 6, 1)
+def test_files_that_a_wrong_clock_dates_ahead_are_not_waited_for(tmp_path: Path) -> None:
+    folder = deliver(tmp_path, "cells", "shift-7", FILES, manifest=False)
+    now = _now()
+    ahead = (now + timedelta(days=9)).timestamp()
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (ahead, ahead))
+    # nothing arrives after it is looked at
+    assert _zone(tmp_path).list_delivery("cells", "shift-7", now=now).night == now.date()
 
 
 def test_a_line_without_a_folder_has_no_batches(tmp_path: Path) -> None:
