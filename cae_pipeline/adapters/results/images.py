@@ -14,9 +14,9 @@ from cae_pipeline.adapters.results import batches as batch_rows
 from cae_pipeline.adapters.results.database import insert_new
 from cae_pipeline.adapters.results.schema import IS_QUARANTINED, batches, deliveries, images, judgements, releases
 from cae_pipeline.concurrency.parallel import batched
-from cae_pipeline.domain.batch import Delivery, DeliveryStatus
+from cae_pipeline.domain.batch import Delivery, DeliveryStatus, HeldFile
 from cae_pipeline.domain.facts import FACTS, ImageFacts
-from cae_pipeline.domain.outcome import AcceptedImage, ImageStatus
+from cae_pipeline.domain.outcome import AcceptedImage, ImageStatus, Reason
 from cae_pipeline.domain.stamp import Stamp
 from cae_pipeline.errors import CaeError, NotFoundError
 
@@ -81,6 +81,16 @@ def images_named(connection: sa.Connection, delivery_key: str, names: Sequence[s
         query = select_images().where(images.c.delivery_key == delivery_key, images.c.name.in_(some))
         found.update((image.name, image) for image in as_images(connection.execute(query)))
     return [found[name] for name in names if name in found]
+
+
+def held_files(connection: sa.Connection, delivery_key: str) -> dict[str, HeldFile]:
+    """All files of a delivery by their names, as validation found them."""
+    columns = (images.c.name, images.c.num_bytes, images.c.image_id, images.c.reason)
+    query = sa.select(*columns).where(images.c.delivery_key == delivery_key)
+    return {
+        row.name: HeldFile(row.num_bytes, row.image_id, row.reason not in (Reason.MISSING, Reason.CHANGED))
+        for row in connection.execute(query)
+    }
 
 
 def count_members(connection: sa.Connection, delivery_key: str) -> int:

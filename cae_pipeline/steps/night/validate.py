@@ -44,7 +44,8 @@ def validate_batch(line: Line, batch_id: str, services: Services) -> ValidatedBa
         BatchRejectedError: If it fails as a whole, now or when it was validated.
         StorageError: If the landing zone cannot be read just now; nothing is decided then.
     """
-    delivery = services.landing.list_delivery(line.name, batch_id, now=services.clock())
+    ignored = line.validation.ignored_files
+    delivery = services.landing.list_delivery(line.name, batch_id, now=services.clock(), ignored=ignored)
     with services.read() as connection:
         known = batches.find_delivery(connection, delivery.delivery_key)
     validation = None if known else _validate(line, delivery, services)
