@@ -119,12 +119,14 @@ def name_some(passed_over: Sequence[PassedOver]) -> str:
     return f"{named} and {more} more" if more > 0 else named
 
 
-def explain_emptiness(delivery: Delivery) -> str:
-    """Say of a batch without images what its folder holds instead; empty if it has some."""
+def explain_emptiness(delivery: Delivery) -> list[str]:
+    """Say of a batch without images what its folder holds instead, in one sentence; nothing if it has some."""
     if delivery.members:
-        return ""
+        return []
+    if not delivery.passed_over:
+        return ["its folder is empty, expected images"]
     told = f"{delivery.num_ignored} entries are passed over: {name_some(delivery.passed_over)}"
-    return f"its folder holds no images; {told if delivery.passed_over else 'it is empty'}"
+    return [f"its folder holds no images, {told}"]
 
 
 def digest_members(members: tuple[Member, ...]) -> str:

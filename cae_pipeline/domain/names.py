@@ -1,8 +1,8 @@
 r"""Names of files as people and tables can hold them, and how to find the file again.
 
 A file's name is any bytes but `/` and NUL. A name in the tables is text of at most 255 characters, in Unicode's
-composed form (NFC), with `/` between folders. What is no text or would break a line stands as `\xNN`, one for each byte, and so
-does the backslash itself: the name can be read back.
+composed form (NFC), with `/` between folders. What is no text or would break a line stands as `\xNN`, one for each
+byte, and so does the backslash itself: the name can be read back.
 """
 
 from __future__ import annotations

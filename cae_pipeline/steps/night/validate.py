@@ -11,7 +11,7 @@ from cae_pipeline.adapters import expectations, storage
 from cae_pipeline.adapters.decoding import Measured, measure_files
 from cae_pipeline.adapters.results import batches, images
 from cae_pipeline.adapters.results.batches import DeliveryRow, Validation
-from cae_pipeline.domain.batch import Delivery, DeliveryStatus
+from cae_pipeline.domain.batch import Delivery, DeliveryStatus, explain_emptiness
 from cae_pipeline.domain.limits import limits_for
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import ImageStatus, Reason, ValidatedImage
@@ -22,6 +22,9 @@ from cae_pipeline.steps.night.duplicates import Duplicates, find_duplicates
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
+
+MAX_TITLE_BYTES = 200
+"""Of a batch_id in the name of its page."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,14 @@ def _validate(line: Line, delivery: Delivery, services: Services) -> Validation:
         settings=line.validation,
     )
     moment = services.clock()
-    docs = f"reports/{line.name}/{delivery.batch_id}-{delivery.delivery_key[:8]}.data-docs.html"
+    # a file's name is at most 255 bytes long
+    title = delivery.batch_id.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
+    docs = f"reports/{line.name}/{title}-{delivery.delivery_key[:8]}.data-docs.html"
     storage.write_atomically(services.workspace / docs, render_data_docs(validation, made_at=moment).encode())
     return Validation(
         images=_validated_images(delivery, measured, duplicates, validation),
         limits=asdict(limits),
-        rejected_for=validation.rejected_for,
+        rejected_for=[*validation.rejected_for, *explain_emptiness(delivery)],
         data_docs_uri=docs,
         dag_run_id=services.dag_run_id,
         validated_at=moment,
@@ -103,7 +108,7 @@ def _measure(delivery: Delivery, services: Services) -> list[Measured]:
     """
     folder = services.landing.folder / delivery.line / delivery.batch_id
     paths = [services.landing.path(delivery.line, delivery.batch_id, member.name) for member in delivery.members]
-    is_there = [path.is_file() for path in paths]
+    is_there = [storage.is_readable(path) for path in paths]
     present = [path for path, there in zip(paths, is_there, strict=True) if there]
     doing = f"validate {delivery.line}/{delivery.batch_id}"
     try:
