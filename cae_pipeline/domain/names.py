@@ -17,7 +17,7 @@ MAX_LENGTH = 255
 _TURNS_TEXT = "\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 # control characters, the backslash, what ends a line or turns its direction, and what stands for bytes that are no text
 _UNREADABLE = re.compile(f"[\x00-\x1f\x7f-\x9f\\\\{_TURNS_TEXT}\ud800-\udfff]")
-_BEYOND_ASCII = re.compile("[^\x20-\x5b\x5d-\x7e]")
+_BEYOND_ASCII = re.compile(r"[^\x20-\x5b\x5d-\x7e]")
 _ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 _KEPT_AT_THE_END = 20
 """Characters of a name that is too long, such as `_0017.png`, by which people know a file."""
