@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     or auto: what was faster when the model was registered."""
     chunk_size: int = Field(default=4096, ge=1)
     """Images that one scoring task takes."""
+    max_mapped_tasks: int = Field(default=1000, ge=1)
+    """Batches, and then chunks, that one run takes on; the others wait for the next one. Airflow maps 1,024 at most,
+    unless its own `core.max_map_length` says otherwise."""
     map_retention_days: int = Field(default=90, ge=1)
     """Days after which housekeeping deletes anomaly maps of images that were not flagged."""
     backup_count: int = Field(default=4, ge=1)
@@ -146,7 +149,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigurationError: If it cannot be read or is not TOML; says where.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(f"expected a TOML file, received {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

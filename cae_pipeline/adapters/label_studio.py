@@ -7,15 +7,19 @@ a list of tasks with `data`, `predictions` and `annotations`, boxes in percent o
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import quote
 
 from cae_pipeline.domain.outcome import Region, ScoredImage
 from cae_pipeline.domain.verdict import WORDS, Verdict
 from cae_pipeline.errors import ConfigurationError
 
+BUCKETS = ("s3://", "gs://", "azure-blob://")
+"""What the addresses of cloud storage begin with."""
 VERDICT, BOXES, IMAGE = "verdict", "regions", "image"
 LABELLING_CONFIG = f"""<View>
   <Image name="{IMAGE}" value="$image"/>
@@ -33,19 +37,19 @@ LABELLING_CONFIG = f"""<View>
 """What a project in Label Studio is set up with."""
 
 
-def as_task(image: ScoredImage, verdicts: Sequence[Verdict], *, prefix: str) -> dict[str, Any]:
+def as_task(image: ScoredImage, verdicts: Sequence[Verdict], *, address: str) -> dict[str, Any]:
     """Turn an image into a task.
 
     Args:
         image: As the results table knows it.
         verdicts: All that was said of it, oldest first.
-        prefix: What Label Studio finds the landing zone under, such as `/data/local-files/?d=`.
+        address: Where Label Studio finds its file; see `address_of`.
     """
     word = "defect" if image.is_anomalous else "normal"
     predicted = [_choice(word), *(_box(region, image) for region in image.regions)]
     return {
         "data": {
-            "image": f"{prefix}{image.line}/{image.batch_id}/{image.name}",
+            "image": address,
             "image_id": image.image_id,
             "line": image.line,
             "batch_id": image.batch_id,
@@ -65,6 +69,23 @@ def as_task(image: ScoredImage, verdicts: Sequence[Verdict], *, prefix: str) -> 
     }
 
 
+def address_of(place: PurePath, *, prefix: str) -> str:
+    """Write where Label Studio finds a file, whatever signs are in its name.
+
+    Args:
+        place: Of the file below the landing zone.
+        prefix: What Label Studio finds the landing zone under, such as `/data/local-files/?d=`. Buckets name files
+            as they are, all other addresses in the signs that a URL may hold.
+
+    Example:
+        >>> address_of(PurePath("plates/2026-01-31/a&b #1.png"), prefix="/data/local-files/?d=")
+        '/data/local-files/?d=plates/2026-01-31/a%26b%20%231.png'
+    """
+    if prefix.startswith(BUCKETS):
+        return f"{prefix}{place.as_posix()}"
+    return prefix + quote(os.fsencode(place.as_posix()))
+
+
 def read_verdicts(path: Path) -> list[Verdict]:
     """Read the verdicts of an export of Label Studio; skipped and cancelled annotations say nothing.
 
@@ -72,7 +93,7 @@ def read_verdicts(path: Path) -> list[Verdict]:
         ConfigurationError: If it is not such an export; says where.
     """
     try:
-        tasks = json.loads(path.read_text(encoding="utf-8"))
+        tasks = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{path} is no JSON file: {error}") from error
     if not isinstance(tasks, list):

@@ -1,27 +1,32 @@
 """The landing zone, which is only ever read, and the files the pipeline writes: maps, reports, models.
 
-A batch is a folder `landing/<line>/<batch_id>/`. It is ready when its `manifest.json` or a
-`_SUCCESS` marker is there, or when nothing in it has changed for `settling_seconds`.
+A batch is a folder `landing/<line>/<batch_id>/` with its sub-folders. It is ready when everything that its
+`manifest.json` names is there, when a `_SUCCESS` marker is, or when nothing in it has changed for `settling_seconds`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cae_pipeline.domain.batch import Delivery, Member, digest_members
+import structlog
+
+from cae_pipeline.adapters import landing
+from cae_pipeline.adapters.landing import MANIFEST, SUCCESS, Landed, LandedFile
+from cae_pipeline.adapters.manifest import UnfinishedManifestError, read_manifest
+from cae_pipeline.domain.batch import Delivery, Member, PassedOver, digest_members, name_some
 from cae_pipeline.domain.batch_dates import batch_night
 from cae_pipeline.domain.calendar import EVERY_DAY_UTC, Calendar
-from cae_pipeline.errors import BatchNotReadyError, CaeError, NotFoundError, StorageError
+from cae_pipeline.domain.line import IGNORED_FILES
+from cae_pipeline.errors import BatchNotReadyError, NotFoundError, StorageError
 
-MANIFEST, SUCCESS = "manifest.json", "_SUCCESS"
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class LandingZone:
     """Where cameras put batches.
 
     Attributes:
-        settling_seconds: How long a batch without manifest and marker must have been quiet.
+        settling_seconds: How long a batch must have been quiet, where nothing says that it is complete.
     """
 
     folder: Path
@@ -40,57 +45,132 @@ class LandingZone:
         home = self.folder / line
         if not home.is_dir():
             return ()
-        return tuple(sorted(entry.name for entry in home.iterdir() if entry.is_dir() and not _is_ours(entry.name)))
+        entries = [entry for entry in home.iterdir() if not landing.is_hidden(entry.name)]
+        return tuple(landing.names_in_tables([entry.name for entry in entries if is_batch(entry)]))
 
-    def list_delivery(self, line: str, batch_id: str, *, now: datetime, calendar: Calendar = EVERY_DAY_UTC) -> Delivery:
+    def batch_folder(self, line: str, batch_id: str) -> Path:
+        """Where a batch lies, whatever bytes its folder is named with."""
+        return landing.resolve(self.folder / line, batch_id, depth=1)
+
+    def path(self, line: str, batch_id: str, name: str) -> Path:
+        """Where one member lies, whatever bytes it is named with."""
+        return landing.resolve(self.batch_folder(line, batch_id), name)
+
+    def list_delivery(
+        self,
+        line: str,
+        batch_id: str,
+        *,
+        now: datetime,
+        ignored: Sequence[str] = IGNORED_FILES,
+        calendar: Calendar = EVERY_DAY_UTC,
+    ) -> Delivery:
         """List and digest the members of one batch as it lies there now.
 
         With a manifest the members are those it names, with the digests it names: a file that is
         missing or has other bytes is found in validation. Else they are all files there are.
 
-        Raises:
-            NotFoundError: If there is no such folder.
-            BatchNotReadyError: If files may still be arriving.
-            StorageError: If the folder cannot be read just now.
-        """
-        self.check_ready(line, batch_id, now=now)
-        folder = self.folder / line / batch_id
-        with _out_of_reach(folder):
-            members = _from_manifest(folder) if (folder / MANIFEST).is_file() else _from_files(folder)
-        dated = batch_night(batch_id, arrived_at=self.arrived_at(line, batch_id, now=now), calendar=calendar)
-        return Delivery(line, batch_id, dated.night, members, digest_members(members), listed_at=now)
-
-    def check_ready(self, line: str, batch_id: str, *, now: datetime) -> None:
-        """Make sure that a batch has arrived; see `list_delivery`."""
-        folder = self.folder / line / batch_id
-        if not folder.is_dir():
-            raise NotFoundError("batch", f"{line}/{batch_id}", known=self.batch_ids(line))
-        if (folder / MANIFEST).is_file() or (folder / SUCCESS).is_file():
-            return
-        # what was written tomorrow comes from a wrong clock: it is quiet, and nobody waits for its date
-        quiet = abs((now - self.last_change(line, batch_id)).total_seconds())
-        if quiet < self.settling_seconds:
-            raise BatchNotReadyError(
-                f"batch {line}/{batch_id} changed {quiet:.0f} s ago; expected a {MANIFEST}, a {SUCCESS} marker "
-                f"or {self.settling_seconds:.0f} s without a change. It is looked at again next time."
-            )
-
-    def last_change(self, line: str, batch_id: str, *, every_file: bool = True) -> datetime:
-        """When anything in a batch was last written.
-
         Args:
             line: The product line.
             batch_id: The batch.
-            every_file: Look at every file. Else only at the folder, where files come and go, its manifest and marker.
+            now: Aware and in UTC.
+            ignored: Shell patterns of files that are no images.
+            calendar: The line's, which says what date it is.
+
+        Raises:
+            NotFoundError: If there is no such folder.
+            BatchNotReadyError: If files may still be arriving.
+            CaeError: If its manifest cannot be used.
+            StorageError: If the folder cannot be read just now.
+        """
+        landed = self.check_ready(line, batch_id, now=now, ignored=ignored)
+        folder = self.batch_folder(line, batch_id)
+        passed_over = [*landed.passed_over, *landed.unnamed]
+        with _out_of_reach(folder):
+            members = landed.announced
+            if members is None:
+                members = tuple(_digested(landed.files.values(), passed_over))
+        dated = batch_night(batch_id, arrived_at=self.arrived_at(line, batch_id, now=now), calendar=calendar)
+        if passed_over:
+            log.warning(
+                "files_passed_over", line=line, batch_id=batch_id, count=len(passed_over), names=name_some(passed_over)
+            )
+        return Delivery(
+            line,
+            batch_id,
+            dated.night,
+            members,
+            digest_members(members),
+            listed_at=now,
+            has_manifest=landed.announced is not None,
+            passed_over=tuple(passed_over),
+        )
+
+    def check_ready(self, line: str, batch_id: str, *, now: datetime, ignored: Sequence[str] = IGNORED_FILES) -> Landed:
+        """Make sure that a batch has arrived, and say what lies in it; see `list_delivery`.
+
+        A batch has arrived when it has been quiet for long enough, or earlier when everything that its manifest names
+        is there, or with a marker and no manifest.
+        """
+        landed = self.look(line, batch_id, now=now, ignored=ignored)
+        # what was written tomorrow comes from a wrong clock: it is quiet, and nobody waits for its date
+        quiet = abs(now.timestamp() - landed.written_at)
+        if quiet >= self.settling_seconds:
+            return landed
+        changed = f"batch {line}/{batch_id} changed {max(quiet, 0):.0f} s ago"
+        settled = f"{self.settling_seconds:.0f} s without a change. It is looked at again next time."
+        if landed.announced is None and not (self.batch_folder(line, batch_id) / SUCCESS).is_file():
+            raise BatchNotReadyError(f"{changed}; expected a {MANIFEST}, a {SUCCESS} marker or {settled}")
+        if landed.late:
+            raise BatchNotReadyError(
+                f"{changed}, and {len(landed.late)} of the files that its {MANIFEST} names are not there or not whole, "
+                f"such as {landed.late[0]}; expected them, or {settled}"
+            )
+        return landed
+
+    def look(self, line: str, batch_id: str, *, now: datetime, ignored: Sequence[str] = IGNORED_FILES) -> Landed:
+        """Say what lies in a batch, whether or not all of it has arrived.
+
+        Raises:
+            NotFoundError: If there is no such folder.
+            BatchNotReadyError: If its manifest is still being written.
+            CaeError: If its manifest cannot be used.
+            StorageError: If the folder cannot be read just now.
+        """
+        folder = self.batch_folder(line, batch_id)
+        if not folder.is_dir():
+            raise NotFoundError("batch", f"{line}/{batch_id}", known=self.batch_ids(line))
+        written_down = folder / MANIFEST
+        with _out_of_reach(folder):
+            landed = landing.look_into(folder, ignored=ignored)
+            if not written_down.is_file():
+                return landed
+            try:
+                announced = read_manifest(written_down, files=landed.files)
+            except UnfinishedManifestError as error:
+                age = now.timestamp() - landing.arrived(written_down.stat())
+                if age >= self.settling_seconds:
+                    raise
+                raise BatchNotReadyError(
+                    f"{error} It was written {max(age, 0):.0f} s ago, perhaps not to its end; it is looked at again."
+                ) from error
+        wanted = (
+            one for one in announced if not (landing.is_hidden(one.name) or landing.is_ignored(one.name, ignored))
+        )
+        return replace(landed, announced=tuple(wanted))
+
+    def may_have_changed(self, line: str, batch_id: str, since: datetime) -> bool:
+        """Whether anything came to the folder of a batch or left it, or its manifest was written, after a moment.
+
+        It looks at the folder itself alone, which costs the same for every batch.
 
         Raises:
             StorageError: If the folder cannot be read just now.
         """
-        folder = self.folder / line / batch_id
+        folder = self.batch_folder(line, batch_id)
         with _out_of_reach(folder):
-            entries = folder.iterdir() if every_file else (folder / name for name in (MANIFEST, SUCCESS))
-            moments = [entry.lstat().st_mtime for entry in (folder, *entries) if every_file or entry.exists()]
-        return datetime.fromtimestamp(max(moments), UTC)
+            places = [folder, *(place for place in (folder / MANIFEST, folder / SUCCESS) if place.exists())]
+            return max(place.stat().st_ctime for place in places) >= since.timestamp()
 
     def arrived_at(self, line: str, batch_id: str, *, now: datetime) -> datetime:
         """When files last came into a batch's folder or left it; not after `now`, whatever the share's clock says.
@@ -98,13 +178,26 @@ class LandingZone:
         Raises:
             StorageError: If the folder cannot be read just now.
         """
-        folder = self.folder / line / batch_id
+        folder = self.batch_folder(line, batch_id)
         with _out_of_reach(folder):
             return min(datetime.fromtimestamp(folder.stat().st_mtime, UTC), now)
 
-    def path(self, line: str, batch_id: str, name: str) -> Path:
-        """Where one member lies."""
-        return self.folder / line / batch_id / name
+
+def is_batch(entry: Path) -> bool:
+    """Whether an entry of a line's folder is the folder of a batch.
+
+    It may be a link to one that lies elsewhere, but not to a folder that the link itself lies in.
+    """
+    try:
+        return entry.is_dir() and not entry.parent.resolve().is_relative_to(entry.resolve())
+    except (OSError, RuntimeError):
+        # a link that leads to itself
+        return False
+
+
+def is_readable(path: Path) -> bool:
+    """Whether a regular file lies at a place and may be read; what waits for a writer, such as a pipe, is none."""
+    return path.is_file() and os.access(path, os.R_OK)
 
 
 @contextmanager
@@ -145,28 +238,10 @@ def files_older_than(folder: Path, moment: datetime) -> Iterator[Path]:
             yield path
 
 
-def _from_manifest(folder: Path) -> tuple[Member, ...]:
-    path = folder / MANIFEST
-    try:
-        rows: Sequence[dict[str, object]] = json.loads(path.read_text(encoding="utf-8"))["files"]
-        members = tuple(Member(str(row["name"]), int(str(row["bytes"])), str(row["sha256"])) for row in rows)
-    except (ValueError, KeyError, TypeError) as error:
-        raise CaeError(
-            f'{path} is not a manifest: {error!r}. Expected {{"files": [{{"name": …, "bytes": …, "sha256": …}}, …]}}.'
-        ) from error
-    for member in members:
-        # a manifest comes from outside: it must not name files outside its folder
-        if Path(member.name).name != member.name or _is_ours(member.name):
-            raise CaeError(f"{path} names {member.name!r}; expected names of files beside it, without folders.")
-    if len({member.name for member in members}) != len(members):
-        raise CaeError(f"{path} names a file twice; expected each once.")
-    return members
-
-
-def _from_files(folder: Path) -> tuple[Member, ...]:
-    files = sorted(entry for entry in folder.iterdir() if not _is_ours(entry.name) and entry.is_file())
-    return tuple(Member(path.name, path.stat().st_size, digest_file(path)) for path in files)
-
-
-def _is_ours(name: str) -> bool:
-    return name.startswith(".") or name in (MANIFEST, SUCCESS)
+def _digested(files: Iterable[LandedFile], passed_over: list[PassedOver]) -> Iterator[Member]:
+    """Digest files; one that is gone or may not be read is passed over and costs no other file."""
+    for file in files:
+        try:
+            yield Member(file.name, file.num_bytes, digest_file(file.path))
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+            passed_over.append(PassedOver(file.name, f"cannot be looked at: {error.strerror}"))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cae_pipeline.cli.printing import Format, print_result, print_rows
 from cae_pipeline.cli.shared import FormatOption, open_services
+
+if TYPE_CHECKING:
+    from cae_pipeline.domain.line import Line
 
 LINE_COLUMNS = ("line", "description", "image", "code_size", "target_false_alarm_rate", "normal_batches")
 
@@ -26,7 +31,8 @@ def check(how: FormatOption = Format.TABLE) -> None:
     """Check the product lines file and list its lines."""
     from cae_pipeline.settings import read_lines, read_settings
 
-    lines = read_lines(read_settings().lines_path)
+    settings = read_settings()
+    lines = read_lines(settings.lines_path)
     rows = [
         {
             "line": line.name,
@@ -39,6 +45,7 @@ def check(how: FormatOption = Format.TABLE) -> None:
         for line in lines.values()
     ]
     print_rows(rows, how=how, columns=LINE_COLUMNS)
+    _name_unclaimed(settings.path("landing"), lines.values())
 
 
 @lines_app.command("status")
@@ -48,9 +55,19 @@ def status(how: FormatOption = Format.TABLE) -> None:
     from cae_pipeline.steps.life.serving import LineState, line_states
 
     settings, services = open_services()
-    states = line_states(read_lines(settings.lines_path).values(), services)
+    lines = read_lines(settings.lines_path).values()
+    states = line_states(lines, services)
     columns = [field.name for field in fields(LineState)]
     print_rows([asdict(state) for state in states], how=how, columns=columns)
+    _name_unclaimed(services.landing.folder, lines)
+
+
+def _name_unclaimed(landing: Path, lines: Iterable[Line]) -> None:
+    """Say on standard error what lies in the landing zone and belongs to no line."""
+    from cae_pipeline.steps.night.unclaimed import find_unclaimed
+
+    for one in find_unclaimed(landing, list(lines)):
+        print(f"cae: {one}", file=sys.stderr)
 
 
 @lines_app.command("names")

@@ -32,9 +32,11 @@ def find(night: NightOption) -> None:
     """List the batches of all lines that a night is due to look at."""
     from cae_pipeline.settings import read_lines
     from cae_pipeline.steps.night.find import find_lines
+    from cae_pipeline.steps.night.unclaimed import find_unclaimed
 
     settings, services = open_services()
-    done = find_lines(list(read_lines(settings.lines_path).values()), night, services)
+    lines = list(read_lines(settings.lines_path).values())
+    done = find_lines(lines, night, services, max_batches=settings.max_mapped_tasks)
     found = done.results.items()
     print_result(
         {
@@ -42,6 +44,9 @@ def find(night: NightOption) -> None:
             "num_already_there": sum(one.num_finished for _, one in found),
             "not_ready": [f"{name}/{batch_id}" for name, one in found for batch_id in one.not_ready],
             "remarks": [remark for _, one in found for remark in one.remarks],
+            "num_waiting": sum(one.num_waiting for _, one in found),
+            "troubled": {f"{name}/{batch_id}": told for name, one in found for batch_id, told in one.troubled.items()},
+            "unclaimed": [asdict(one) for one in find_unclaimed(services.landing.folder, lines)],
             "failed": done.failed,
         }
     )
@@ -69,13 +74,15 @@ def plan() -> None:
 
     settings, services = open_services()
     lines = list(read_lines(settings.lines_path).values())
-    done = plan_lines(lines, chunk_size=settings.chunk_size, services=services)
+    limits = {"chunk_size": settings.chunk_size, "max_chunks": settings.max_mapped_tasks}
+    done = plan_lines(lines, **limits, services=services)
     chunks = [
         {"line": name, "model_version": planned.model_version, "slices": list(map(str, chunk))}
         for name, planned in done.results.items()
         for chunk in planned.chunks
     ]
-    print_result({"chunks": chunks, "failed": done.failed})
+    num_waiting = sum(planned.num_waiting for planned in done.results.values())
+    print_result({"chunks": chunks, "num_waiting": num_waiting, "failed": done.failed})
     done.check()
 
 

@@ -34,6 +34,33 @@ class Member:
 
 
 @dataclass(frozen=True)
+class HeldFile:
+    """One file of a delivery as validation found it.
+
+    Attributes:
+        num_bytes: Its size, as announced if it was not there.
+        sha256: Digest of its bytes, as announced if they were others; empty if it was missing.
+        was_whole: Whether it was there with the bytes it should have.
+    """
+
+    num_bytes: int
+    sha256: str
+    was_whole: bool
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """Something in the folder of a batch that is not taken for an image, and why."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name it with its reason."""
+        return f"{self.name} ({self.reason})"
+
+
+@dataclass(frozen=True)
 class Delivery:
     """What a batch held when its folder was listed.
 
@@ -49,6 +76,7 @@ class Delivery:
         listed_at: When the folder was listed, aware and in UTC; what is written later belongs to a later delivery.
         has_manifest: Whether somebody has written down what belongs to it; else the files that are there do.
         number: How often the same content was validated before.
+        passed_over: What else lies in the folder: litter, side-cars, links that lead nowhere.
     """
 
     line: str
@@ -59,6 +87,12 @@ class Delivery:
     listed_at: datetime
     has_manifest: bool = False
     number: int = 0
+    passed_over: tuple[PassedOver, ...] = ()
+
+    @property
+    def num_ignored(self) -> int:
+        """How many entries of the folder are not taken for images."""
+        return len(self.passed_over)
 
     @property
     def batch_key(self) -> str:
@@ -88,6 +122,32 @@ class Delivery:
         names = {member.name for member in self.members}
         members = (*self.members, *(member for member in earlier if member.name not in names))
         return replace(self, members=members, manifest_sha256=digest_members(members))
+
+
+NAMED_AT_MOST = 10
+"""Entries that one sentence names."""
+
+
+def name_some(passed_over: Sequence[PassedOver]) -> str:
+    """Name the first of what is passed over, and say how many more there are.
+
+    Example:
+        >>> name_some([PassedOver("a.xml", "ignored_files")] * 12)[-33:]
+        'a.xml (ignored_files) and 2 more'
+    """
+    named = ", ".join(map(str, passed_over[:NAMED_AT_MOST]))
+    more = len(passed_over) - NAMED_AT_MOST
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def explain_emptiness(delivery: Delivery) -> list[str]:
+    """Say of a batch without images what its folder holds instead, in one sentence; nothing if it has some."""
+    if delivery.members:
+        return []
+    if not delivery.passed_over:
+        return ["its folder is empty, expected images"]
+    told = f"{delivery.num_ignored} entries are passed over: {name_some(delivery.passed_over)}"
+    return [f"its folder holds no images, {told}"]
 
 
 def digest_members(members: tuple[Member, ...]) -> str:

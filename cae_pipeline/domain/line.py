@@ -144,6 +144,29 @@ class TrainingSettings:
         return replace(plan, epochs=self.epochs) if self.epochs else plan
 
 
+IGNORED_FILES = (
+    *("*.xml", "*.json", "*.jsonl", "*.txt", "*.csv", "*.tsv", "*.log", "*.ini", "*.cfg", "*.toml", "*.yaml", "*.yml"),
+    *(
+        "*.md",
+        "*.md5",
+        "*.sha1",
+        "*.sha256",
+        "*.sha512",
+        "*.sfv",
+        "*.pdf",
+        "*.htm",
+        "*.html",
+        "*.xls",
+        "*.xlsx",
+        "*.db",
+    ),
+    *("*.lnk", "*.url", "*.bak", "*.lock", "*.lck", "*.done", "*.ready", "*.ok", "*.tmp", "*.temp", "*.part"),
+    *("*.partial", "*.filepart", "*.crdownload", "*.swp", "~*", "*~", "_SUCCESS", "manifest.json", "Icon\r"),
+    *("$RECYCLE.BIN", "System Volume Information", "@eaDir", "__MACOSX", "lost+found"),
+)
+"""Side-cars, what file managers and copying programs leave behind, and folders that hold only such."""
+
+
 @dataclass(frozen=True)
 class ValidationSettings:
     """What an image and a batch must look like. What is not set is learnt from the normal images.
@@ -173,6 +196,9 @@ class ValidationSettings:
     what different normal images show; 0 with `near_duplicates = false` switched off."""
     near_duplicates: bool = True
     """Whether it is said of images that they are almost the same as one of the last week."""
+    ignored_files: tuple[str, ...] = IGNORED_FILES
+    """Files and sub-folders of a batch that are not looked at, as shell patterns of names; capitals make no
+    difference. What is ignored is counted and named in the log. Names that begin with a dot always are."""
     min_images: Count = 1
     """Images below which a batch is rejected as a whole."""
     max_images: Count = 100_000

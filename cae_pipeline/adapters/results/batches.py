@@ -19,9 +19,12 @@ from cae_pipeline.adapters.results.schema import (
     model_versions,
     releases,
 )
+from cae_pipeline.concurrency.parallel import batched
 from cae_pipeline.domain.batch import Delivery, DeliveryStatus
 from cae_pipeline.domain.outcome import ImageStatus
 from cae_pipeline.errors import NotFoundError
+
+KEYS_PER_QUERY = 500
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,13 @@ def settled_batches(connection: sa.Connection, line: str) -> dict[str, DeliveryR
     """The delivery in force of each batch_id of a line that is finished or rejected."""
     of_line = (batches.c.line == line, deliveries.c.is_in_force, deliveries.c.status != DeliveryStatus.VALIDATED)
     return {row.batch_id: row for row in as_deliveries(connection, select_deliveries().where(*of_line))}
+
+
+def record_looked_at(connection: sa.Connection, delivery_keys: Sequence[str], looked_at: datetime) -> None:
+    """Keep that the folders of some deliveries held nothing new at a moment: only what changes later is looked at."""
+    for some in batched(delivery_keys, KEYS_PER_QUERY):
+        older = deliveries.c.delivery_key.in_(some) & (deliveries.c.listed_at < looked_at)
+        connection.execute(sa.update(deliveries).where(older).values(listed_at=looked_at))
 
 
 def unfinished_deliveries(connection: sa.Connection, line: str) -> list[DeliveryRow]:

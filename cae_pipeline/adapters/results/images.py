@@ -14,7 +14,7 @@ from cae_pipeline.adapters.results import batches as batch_rows
 from cae_pipeline.adapters.results.database import insert_new
 from cae_pipeline.adapters.results.schema import IS_QUARANTINED, batches, deliveries, images, judgements, releases
 from cae_pipeline.concurrency.parallel import batched
-from cae_pipeline.domain.batch import Delivery, DeliveryStatus
+from cae_pipeline.domain.batch import Delivery, DeliveryStatus, HeldFile
 from cae_pipeline.domain.facts import FACTS, ImageFacts
 from cae_pipeline.domain.outcome import OUT_OF_LIMITS, AcceptedImage, ImageStatus, Reason, ValidatedImage
 from cae_pipeline.domain.stamp import Stamp
@@ -87,6 +87,16 @@ def members_of(connection: sa.Connection, delivery_key: str) -> list[ValidatedIm
     """All files of a delivery and what validation said of them, in the order of their names."""
     query = sa.select(images).where(images.c.delivery_key == delivery_key).order_by(images.c.name)
     return [_validated(row) for row in connection.execute(query).mappings()]
+
+
+def held_files(connection: sa.Connection, delivery_key: str) -> dict[str, HeldFile]:
+    """All files of a delivery by their names, as validation found them."""
+    columns = (images.c.name, images.c.num_bytes, images.c.image_id, images.c.reason)
+    query = sa.select(*columns).where(images.c.delivery_key == delivery_key)
+    return {
+        row.name: HeldFile(row.num_bytes, row.image_id, row.reason not in (Reason.MISSING, Reason.CHANGED))
+        for row in connection.execute(query)
+    }
 
 
 def count_members(connection: sa.Connection, delivery_key: str) -> int:

@@ -10,6 +10,7 @@ from cae_pipeline.adapters import label_studio
 from cae_pipeline.adapters.results import verdicts
 from cae_pipeline.adapters.results.queries import flagged
 from cae_pipeline.domain.line import Line
+from cae_pipeline.domain.outcome import ScoredImage
 from cae_pipeline.steps.outputs import write_output
 from cae_pipeline.steps.services import Services
 
@@ -43,10 +44,15 @@ def export_verdicts(line: Line, path: Path, services: Services, *, prefix: str) 
     Raises:
         ConfigurationError: If the files cannot be written.
     """
+
+    def address(image: ScoredImage) -> str:
+        place = services.landing.path(image.line, image.batch_id, image.name).relative_to(services.landing.folder)
+        return label_studio.address_of(place, prefix=prefix)
+
     with services.read() as connection:
         said = flagged.verdicts_of_line(connection, line.name)
         tasks = [
-            label_studio.as_task(image, said.get(image.image_id, []), prefix=prefix)
+            label_studio.as_task(image, said.get(image.image_id, []), address=address(image))
             for image in flagged.all_of_line(connection, line.name)
         ]
     config = path.with_suffix(".xml")

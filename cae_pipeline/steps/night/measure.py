@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cae_pipeline.adapters import storage
 from cae_pipeline.adapters.decoding import Measured, measure_files
 from cae_pipeline.domain.batch import Delivery
 from cae_pipeline.domain.outcome import Reason, ValidatedImage
@@ -21,7 +22,7 @@ def measure_members(delivery: Delivery, earlier: Sequence[ValidatedImage], servi
     """
     folder = services.landing.folder / delivery.line / delivery.batch_id
     paths = [services.landing.path(delivery.line, delivery.batch_id, member.name) for member in delivery.members]
-    is_there = [path.is_file() for path in paths]
+    is_there = [storage.is_readable(path) for path in paths]
     present = [path for path, there in zip(paths, is_there, strict=True) if there]
     before = {(image.name, image.image_id): _as_before(image) for image in earlier if image.image_id}
     doing = f"validate {delivery.line}/{delivery.batch_id}"

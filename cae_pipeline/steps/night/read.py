@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ def read_image(image: AcceptedImage, model: AutoencoderSettings, services: Servi
     """
     path = services.landing.path(image.line, image.batch_id, image.name)
     try:
-        content = _content(path)
+        content = _content(path, services.landing.batch_folder(image.line, image.batch_id))
         if content is None:
             return ReadImage(image, None, Failed(FailureReason.MISSING, "the file is gone, its batch is still there"))
         if hashlib.sha256(content).hexdigest() != image.image_id:
@@ -73,11 +74,14 @@ def read_image(image: AcceptedImage, model: AutoencoderSettings, services: Servi
         raise StorageError(path, error) from error
 
 
-def _content(path: Path) -> bytes | None:
-    """Read a file; None if it is gone. A share that is not there takes the whole folder along, which is no answer."""
+def _content(path: Path, batch_folder: Path) -> bytes | None:
+    """Read a file; None if it is gone, or is none any more but a pipe or a folder, which nobody should wait for.
+
+    A share that is not there takes the whole folder of the batch along, which is no answer.
+    """
     try:
-        return path.read_bytes()
+        return path.read_bytes() if stat.S_ISREG(path.stat().st_mode) else None
     except (FileNotFoundError, NotADirectoryError):
-        if not path.parent.is_dir():
+        if not batch_folder.is_dir():
             raise
         return None

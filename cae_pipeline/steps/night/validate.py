@@ -13,7 +13,7 @@ from cae_pipeline.adapters.decoding import Measured
 from cae_pipeline.adapters.results import batches, deliveries, images
 from cae_pipeline.adapters.results.batches import DeliveryRow
 from cae_pipeline.adapters.results.deliveries import Validation
-from cae_pipeline.domain.batch import Delivery, DeliveryStatus, Member
+from cae_pipeline.domain.batch import Delivery, DeliveryStatus, Member, explain_emptiness
 from cae_pipeline.domain.limits import FactLimits, limits_for
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import ImageStatus, Reason, ValidatedImage
@@ -25,6 +25,9 @@ from cae_pipeline.steps.night.measure import measure_members
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
+
+MAX_TITLE_BYTES = 200
+"""Of a batch_id in the name of its page."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,11 @@ def validate_batch(line: Line, batch_id: str, services: Services, *, again: bool
         StorageError: If the landing zone cannot be read just now; nothing is decided then.
     """
     listing = services.landing.list_delivery(
-        line.name, batch_id, now=services.clock(), calendar=services.calendar_of(line)
+        line.name,
+        batch_id,
+        now=services.clock(),
+        ignored=line.validation.ignored_files,
+        calendar=services.calendar_of(line),
     )
     with services.read() as connection:
         in_force = batches.find_in_force(connection, line.name, batch_id)
@@ -104,9 +111,9 @@ def _has_arrived(delivery: Delivery, earlier: Sequence[ValidatedImage], services
             continue
         path = services.landing.path(delivery.line, delivery.batch_id, image.name)
         try:
-            if image.reason is Reason.MISSING and path.is_file():
-                return True
-            if image.reason is Reason.CHANGED and storage.digest_file(path) == wanted[image.name].sha256:
+            if not storage.is_readable(path):
+                continue
+            if image.reason is Reason.MISSING or storage.digest_file(path) == wanted[image.name].sha256:
                 return True
         except OSError:
             continue
@@ -135,14 +142,16 @@ def _validate(line: Line, delivery: Delivery, earlier: Sequence[ValidatedImage],
         settings=line.validation,
     )
     moment = services.clock()
-    docs = f"reports/{line.name}/{delivery.batch_id}-{delivery.delivery_key[:8]}.data-docs.html"
+    # a file's name is at most 255 bytes long
+    title = delivery.batch_id.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
+    docs = f"reports/{line.name}/{title}-{delivery.delivery_key[:8]}.data-docs.html"
     storage.write_atomically(
         services.workspace / docs, render_data_docs(validation, made_at=services.local_time()).encode()
     )
     return Validation(
         images=_validated_images(delivery, measured, duplicates, validation),
         limits=asdict(limits),
-        rejected_for=validation.rejected_for,
+        rejected_for=[*validation.rejected_for, *explain_emptiness(delivery)],
         data_docs_uri=docs,
         dag_run_id=services.dag_run_id,
         validated_at=moment,
