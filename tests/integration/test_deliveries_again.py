@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.results import schema
+from cae_pipeline.adapters.storage import LandingZone
 from cae_pipeline.domain.line import ValidationSettings
 from cae_pipeline.errors import BatchRejectedError
 from cae_pipeline.steps.life.snapshot import take_snapshot
@@ -83,6 +84,7 @@ def test_a_file_that_was_missing_and_comes_later_is_scored(plant: Plant) -> None
     deliver(plant.landing, "washers", BATCH, washers(range(300, 306)))
     late = (_folder(plant) / "ok00303.png").read_bytes()
     (_folder(plant) / "ok00303.png").unlink()
+    plant = replace(plant, services=replace(plant.services, landing=LandingZone(plant.landing, settling_seconds=0)))
     assert validate_batch(plant.line, BATCH, plant.services).num_quarantined == 1
     assert _score(plant) == 5
     (_folder(plant) / "ok00303.png").write_bytes(late)

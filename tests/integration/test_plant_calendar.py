@@ -110,7 +110,7 @@ def test_a_batch_dated_in_the_future_is_said_and_looked_at_at_once(services: Ser
     _arrive(services, "2026-02-01", 2026, 1, 31, 21, seed=5)
     _arrive(services, "2026-01-20", 2026, 1, 31, 21, seed=9)
     found = find_batches(line, date(2026, 1, 31), now)
-    assert found.batch_ids == ("2026-01-20", "2026-02-01", "2062-01-31")
+    assert found.batch_ids == ("2026-01-20", "2062-01-31", "2026-02-01")
     assert [remark.split(",")[0] for remark in found.remarks] == [
         "washers/2026-01-20: its name says 2026-01-20",
         "washers/2062-01-31: its name says 2062-01-31",

@@ -77,7 +77,7 @@ def test_a_batch_without_a_date_is_of_the_night_on_the_plants_wall_when_it_arriv
 
 def test_files_that_a_wrong_clock_dates_ahead_are_not_waited_for(tmp_path: Path) -> None:
     folder = deliver(tmp_path, "cells", "shift-7", FILES, manifest=False)
-    now = _now()
+    now = _now() + timedelta(minutes=6)
     ahead = (now + timedelta(days=9)).timestamp()
     for path in (*folder.iterdir(), folder):
         os.utime(path, (ahead, ahead))
