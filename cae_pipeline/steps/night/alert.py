@@ -25,6 +25,8 @@ from cae_pipeline.steps.services import Services
 log = structlog.get_logger()
 
 REFUSALS_OF = timedelta(days=2)
+REJECTIONS_OF = timedelta(days=2)
+"""So long after a batch was rejected people are told, whatever its date."""
 REMINDED_AFTER = timedelta(days=7)
 """Of drift that goes on."""
 NIGHTS_BEFORE = 14
@@ -76,11 +78,7 @@ def raise_alerts(night: date, lines: Sequence[Line], services: Services) -> Alar
 
 
 def _alerts(line: Line, night: date, services: Services, connection: sa.Connection) -> Iterator[Alert]:
-    of_night = batches.deliveries_of_nights(connection, line.name, (night, night))
-    for delivery in of_night:
-        if delivery.status is DeliveryStatus.REJECTED:
-            told = f"batch {delivery.batch_id} is rejected: {delivery.rejected_for}"
-            yield Alert(AlertKind.BATCH_REJECTED, line.name, night, delivery.delivery_key, told)
+    yield from _rejections(line, night, services, connection)
     if drift := _drift(line, night, connection):
         yield drift
     if jump := _jump(line, night, connection):
@@ -91,6 +89,18 @@ def _alerts(line: Line, night: date, services: Services, connection: sa.Connecti
         decided_on = services.calendar_of(line).date_of(refusal.decided_at)
         yield Alert(AlertKind.CHALLENGER_REFUSED, line.name, decided_on, str(refusal.entry_id), told)
     yield from _missing_batches(line, night, services, connection)
+
+
+def _rejections(line: Line, night: date, services: Services, connection: sa.Connection) -> Iterator[Alert]:
+    """Tell of the night's rejected batches, and of those rejected lately: a batch may come days after its own night."""
+    lately = services.clock() - REJECTIONS_OF
+    nights_around = (night - LOOKED_BACK, night + timedelta(days=1))
+    for delivery in batches.deliveries_of_nights(connection, line.name, nights_around):
+        is_told_here = delivery.night == night or delivery.validated_at >= lately
+        if delivery.status is DeliveryStatus.REJECTED and is_told_here:
+            told = f"batch {delivery.batch_id} is rejected: {delivery.rejected_for}"
+            # under its own night, so that it is one alert whichever run finds it
+            yield Alert(AlertKind.BATCH_REJECTED, line.name, delivery.night, delivery.delivery_key, told)
 
 
 def _missing_batches(line: Line, night: date, services: Services, connection: sa.Connection) -> Iterator[Alert]:
