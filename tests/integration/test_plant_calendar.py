@@ -122,6 +122,17 @@ def test_a_batch_dated_in_the_future_is_said_and_looked_at_at_once(services: Ser
     assert _nights(services) == {"2026-01-20": "2026-01-20", "2026-02-01": "2026-02-01", "2062-01-31": "2026-01-31"}
 
 
+def test_a_backlog_of_years_makes_a_few_remarks(services: Services, line: Line) -> None:
+    for day in range(1, 29):
+        (services.landing.folder / "washers" / f"202501{day:02}").mkdir(parents=True)
+    found = find_batches(
+        line, date(2026, 1, 31), replace(services, landing=replace(services.landing, settling_seconds=0))
+    )
+    assert len(found.batch_ids) == 28
+    assert len(found.remarks) == 21
+    assert found.remarks[-1] == "washers: 8 more batches have an odd date."
+
+
 def test_the_rejection_of_a_batch_that_comes_late_is_told_once(services: Services, line: Line) -> None:
     line = replace(line, validation=replace(line.validation, min_images=5))
     # a batch of Saturday that comes on Monday morning, and one of tomorrow

@@ -16,7 +16,7 @@ from cae_pipeline.adapters.results.queries import nights
 from cae_pipeline.adapters.results.queries.paging import Page
 from cae_pipeline.domain.alerts import Alert, AlertKind, flag_rate_jump
 from cae_pipeline.domain.batch import DeliveryStatus
-from cae_pipeline.domain.calendar import missed_nights, told_hour
+from cae_pipeline.domain.deadlines import missed_nights, told_hour
 from cae_pipeline.domain.line import Line
 from cae_pipeline.steps.night.each_line import LinesDone, for_each_line
 from cae_pipeline.steps.night.find import batches_of

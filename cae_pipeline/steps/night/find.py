@@ -19,6 +19,8 @@ from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
 
+MAX_REMARKS = 20
+"""Of one line; of a backlog of years nobody reads more."""
 CLOSELY_WATCHED = timedelta(days=7)
 """For so long after its night every file of a finished batch is looked at for changes. Of older ones only the folder,
 the manifest and the marker are: a night must not cost more the longer the history is."""
@@ -60,7 +62,6 @@ def find_batches(line: Line, night: date, services: Services) -> FoundBatches:
             finished += 1
             continue
         if dated.remark:
-            log.warning("batch_date_is_odd", line=line.name, batch_id=batch_id, remark=dated.remark)
             remarks.append(f"{line.name}/{batch_id}: {dated.remark}.")
         try:
             services.landing.check_ready(line.name, batch_id, now=services.clock())
@@ -68,6 +69,10 @@ def find_batches(line: Line, night: date, services: Services) -> FoundBatches:
         except BatchNotReadyError as reason:
             log.info("batch_not_ready", line=line.name, batch_id=batch_id, reason=str(reason))
             waiting.append(batch_id)
+    if len(remarks) > MAX_REMARKS:
+        remarks[MAX_REMARKS:] = [f"{line.name}: {len(remarks) - MAX_REMARKS} more batches have an odd date."]
+    for remark in remarks:
+        log.warning("batch_date_is_odd", line=line.name, remark=remark)
     found = FoundBatches(tuple(due), finished, tuple(waiting), tuple(remarks))
     log.info("batches_found", line=line.name, night=str(night), due=due, already_there=finished, not_ready=waiting)
     return found

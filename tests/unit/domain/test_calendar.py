@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cae_pipeline.domain.calendar import Calendar, calendar_of, find_zone, missed_nights, told, told_hour
+from cae_pipeline.domain.calendar import Calendar, calendar_of, find_zone, told
+from cae_pipeline.domain.deadlines import missed_nights, told_hour
 from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import ConfigurationError
 from cae_pipeline.settings import parse_lines, read_settings
