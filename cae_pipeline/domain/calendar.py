@@ -24,12 +24,6 @@ WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun"
 ONE_DAY = timedelta(days=1)
 FAR_FROM_ARRIVAL = timedelta(days=2)
 """A batch whose name is further than this from the day it arrived is late, was copied, or comes from a wrong clock."""
-LAST_LOOK = time(23)
-"""From this hour on nobody may look at a night again before its date ends: the nightly run begins at 23:30."""
-LOOKED_BACK = timedelta(hours=36)
-"""So long after its hour a missing batch of an earlier night is still told: until the next nightly run is through, and
-not when an old date is run again."""
-
 _RANGE = re.compile(r"\s*(?:/|\.\.|\bto\b)\s*")
 
 
@@ -134,49 +128,6 @@ def find_zone(name: str, *, where: str) -> tzinfo:
         ) from error
 
 
-def missed_nights(night: date, line: Line, calendar: Calendar, *, now: datetime, installation: Calendar) -> list[date]:
-    """List the nights whose batch should be there by now, as far as it is time to say so.
-
-    The night that is asked about is one of them once its hour has passed. An earlier one is where its hour came too
-    late to be seen on its own date, as 02:00 of the next day does.
-
-    Args:
-        night: The one that is looked at.
-        line: Its `expected_by` and `expected_next_day` are the hour.
-        calendar: The line's.
-        now: Aware.
-        installation: The calendar that runs follow.
-
-    Returns:
-        Working days, the oldest first; none where the line expects nothing.
-    """
-    missed = []
-    for day in (night - 2 * ONE_DAY, night - ONE_DAY, night):
-        hour = deadline(day, line, calendar)
-        if hour is None or now < hour or not calendar.works_on(day):
-            continue
-        came_late = hour >= installation.moment_of(day, LAST_LOOK) and now - hour < LOOKED_BACK
-        if day == night or came_late:
-            missed.append(day)
-    return missed
-
-
-def deadline(night: date, line: Line, calendar: Calendar) -> datetime | None:
-    """Tell when a night's first batch should have arrived, aware and in UTC; None where nothing is expected."""
-    if line.expected_by is None:
-        return None
-    return calendar.moment_of(night + ONE_DAY * line.expected_next_day, line.expected_by)
-
-
-def told_hour(night: date, line: Line, calendar: Calendar) -> str:
-    """Write a night's deadline for people: the hour and its zone, and the date where it is that of another day."""
-    moment = deadline(night, line, calendar)
-    if moment is None:
-        return "any hour"
-    hour = moment.astimezone(calendar.zone)
-    return f"{hour:%H:%M} {_zone_of(hour)}" + (f" of {hour.date()}" if hour.date() != night else "")
-
-
 def told(moment: datetime) -> str:
     """Write an aware moment for people, with its zone.
 
@@ -186,10 +137,10 @@ def told(moment: datetime) -> str:
         >>> told(datetime(2026, 7, 1, 22, 5, tzinfo=ZoneInfo("America/Sao_Paulo")))
         '2026-07-01 22:05 UTC-03'
     """
-    return f"{moment:%Y-%m-%d %H:%M} {_zone_of(moment)}"
+    return f"{moment:%Y-%m-%d %H:%M} {zone_name(moment)}"
 
 
-def _zone_of(moment: datetime) -> str:
+def zone_name(moment: datetime) -> str:
     """The zone's short name; some zones have a number alone, which says nothing by itself."""
     name = moment.strftime("%Z")
     return name if name[:1].isalpha() else f"UTC{name}"

@@ -16,7 +16,9 @@ import pytest
 
 from cae_pipeline.adapters.results.queries import nights
 from cae_pipeline.adapters.results.queries.paging import Page
+from cae_pipeline.domain.calendar import Weekday
 from cae_pipeline.domain.line import Line
+from cae_pipeline.errors import BatchRejectedError
 from cae_pipeline.steps.night.alert import raise_alerts
 from cae_pipeline.steps.night.find import find_batches
 from cae_pipeline.steps.night.publish import publish_night
@@ -24,7 +26,7 @@ from cae_pipeline.steps.night.validate import validate_batch
 from cae_pipeline.steps.services import Services
 from tests.conftest import deliver, washers
 
-WEEK = ("mon", "tue", "wed", "thu", "fri")
+WEEK: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri")
 
 
 def _at(services: Services, *moment: int, zone: str = "Europe/Berlin") -> Services:
@@ -118,6 +120,34 @@ def test_a_batch_dated_in_the_future_is_said_and_looked_at_at_once(services: Ser
     for batch_id in found.batch_ids:
         validate_batch(line, batch_id, now)
     assert _nights(services) == {"2026-01-20": "2026-01-20", "2026-02-01": "2026-02-01", "2062-01-31": "2026-01-31"}
+
+
+def test_a_backlog_of_years_makes_a_few_remarks(services: Services, line: Line) -> None:
+    for day in range(1, 29):
+        (services.landing.folder / "washers" / f"202501{day:02}").mkdir(parents=True)
+    found = find_batches(
+        line, date(2026, 1, 31), replace(services, landing=replace(services.landing, settling_seconds=0))
+    )
+    assert len(found.batch_ids) == 28
+    assert len(found.remarks) == 21
+    assert found.remarks[-1] == "washers: 8 more batches have an odd date."
+
+
+def test_the_rejection_of_a_batch_that_comes_late_is_told_once(services: Services, line: Line) -> None:
+    line = replace(line, validation=replace(line.validation, min_images=5))
+    # a batch of Saturday that comes on Monday morning, and one of tomorrow
+    morning, night = _at(services, 2026, 2, 2, 8), _at(services, 2026, 2, 2, 22, 30)
+    for seed, batch_id in enumerate(("2026-01-31", "2026-02-03")):
+        _arrive(services, batch_id, 2026, 2, 2, 7, seed=10 * seed)
+        with pytest.raises(BatchRejectedError):
+            validate_batch(line, batch_id, morning)
+    told = raise_alerts(date(2026, 2, 2), [line], night).new
+    assert [(alert["night"], alert["kind"]) for alert in told] == [
+        ("2026-01-31", "batch_rejected"),
+        ("2026-02-03", "batch_rejected"),
+    ]
+    for day in (2, 3, 4):
+        assert raise_alerts(date(2026, 2, day), [line], _at(services, 2026, 2, day, 23)).new == []
 
 
 def test_the_report_says_when_it_was_made_by_the_plants_clock(services: Services, line: Line) -> None:

@@ -16,7 +16,7 @@ from cae_pipeline.adapters.results.queries import nights
 from cae_pipeline.adapters.results.queries.paging import Page
 from cae_pipeline.domain.alerts import Alert, AlertKind, flag_rate_jump
 from cae_pipeline.domain.batch import DeliveryStatus
-from cae_pipeline.domain.calendar import missed_nights, told_hour
+from cae_pipeline.domain.deadlines import missed_nights, told_hour
 from cae_pipeline.domain.line import Line
 from cae_pipeline.steps.night.each_line import LinesDone, for_each_line
 from cae_pipeline.steps.night.find import batches_of
@@ -27,8 +27,10 @@ log = structlog.get_logger()
 REFUSALS_OF = timedelta(days=2)
 REMINDED_AFTER = timedelta(days=7)
 """Of drift that goes on."""
+ONE_DAY = timedelta(days=1)
 LATE_FOR = timedelta(days=7)
-"""So long after it was validated a batch is looked at whatever night it belongs to: it may have come late."""
+"""So long after it was validated a batch is looked at whatever night it belongs to: it may have come late, or bear the
+date of the next morning."""
 NIGHTS_BEFORE = 14
 """Nights with images that say how many flags are usual."""
 LOOKED_BACK = timedelta(days=60)
@@ -79,7 +81,7 @@ def raise_alerts(night: date, lines: Sequence[Line], services: Services) -> Alar
 
 def _alerts(line: Line, night: date, services: Services, connection: sa.Connection) -> Iterator[Alert]:
     of_night = batches.deliveries_of_nights(connection, line.name, (night, night))
-    came_late = batches.validated_since(connection, line.name, services.clock() - LATE_FOR, up_to=night)
+    came_late = batches.validated_since(connection, line.name, services.clock() - LATE_FOR, up_to=night + ONE_DAY)
     for delivery in {row.delivery_key: row for row in (*of_night, *came_late)}.values():
         if delivery.status is DeliveryStatus.REJECTED:
             told = (

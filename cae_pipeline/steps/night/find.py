@@ -22,6 +22,8 @@ from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
 
+MAX_REMARKS = 20
+"""Of one line; of a backlog of years nobody reads more."""
 CLOSELY_WATCHED = timedelta(days=7)
 """For so long after its night every file of a finished batch is looked at for changes. Of older ones only the folder,
 the manifest and the marker are: a night must not cost more the longer the history is."""
@@ -60,7 +62,9 @@ def find_batches(line: Line, night: date, services: Services) -> FoundBatches:
             search.look_at(batch_id)
     search.keep_looked_at()
     due = tuple(batch_id for _, _, batch_id in sorted(search.due))
-    found = FoundBatches(due, search.num_finished, tuple(search.not_ready), tuple(search.remarks), search.troubled)
+    found = FoundBatches(due, search.num_finished, tuple(search.not_ready), search.few_remarks(), search.troubled)
+    for remark in found.remarks:
+        log.warning("batch_date_is_odd", line=line.name, remark=remark)
     told = {"already_there": found.num_finished, "not_ready": found.not_ready}
     log.info("batches_found", line=line.name, night=str(night), due=due, **told)
     return found
@@ -139,7 +143,6 @@ class _Search:
                 self.num_finished += 1
                 return
             if dated.remark:
-                log.warning("batch_date_is_odd", line=self.line.name, batch_id=batch_id, remark=dated.remark)
                 self.remarks.append(f"{self.line.name}/{batch_id}: {dated.remark}.")
             self.services.landing.check_ready(self.line.name, batch_id, now=self.services.clock(), ignored=self.ignored)
         except BatchNotReadyError as reason:
@@ -157,6 +160,13 @@ class _Search:
             # its own task says what is wrong, and fails alone
             is_late = True
         self.due.append((is_late, night, batch_id))
+
+    def few_remarks(self) -> tuple[str, ...]:
+        """What is odd about the dates of batches, the first of them in full."""
+        more = len(self.remarks) - MAX_REMARKS
+        if more <= 0:
+            return tuple(self.remarks)
+        return (*self.remarks[:MAX_REMARKS], f"{self.line.name}: {more} more batches have an odd date.")
 
     def keep_looked_at(self) -> None:
         """Remember which folders were looked through and held nothing new, so that the next night need not."""

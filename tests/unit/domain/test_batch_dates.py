@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cae_pipeline.domain.batch_dates import batch_night, date_in_name
@@ -64,6 +64,7 @@ def test_what_is_not_surely_a_date_is_none(batch_id: str) -> None:
     assert date_in_name(batch_id) is None
 
 
+@settings(deadline=None)
 @given(
     day=st.dates(date(2000, 1, 1), date(2099, 12, 31)),
     form=st.sampled_from(FORMS),
@@ -74,6 +75,7 @@ def test_any_date_is_read_whatever_text_is_around_it(day: date, form: str, befor
     assert date_in_name(before + day.strftime(form) + after) == day
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_name_has_a_night_and_is_due_when_it_is_there(batch_id: str) -> None:
     dated = batch_night(batch_id, arrived_at=ARRIVED_AT, calendar=Calendar())
