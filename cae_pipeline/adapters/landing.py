@@ -255,9 +255,12 @@ def _named(found: Sequence[tuple[str, Path, os.stat_result]]) -> dict[str, Lande
 
 
 def _each_readable(on_disk: Sequence[str]) -> dict[str, str]:
-    """The name on disk of each name in the tables; of two that look the same the later is spelt out in bytes."""
+    """The name on disk of each name in the tables.
+
+    Of two that look the same, one that is written so on disk keeps its name, and the other is spelt out in bytes.
+    """
     named: dict[str, str] = {}
-    for one in sorted(on_disk):
+    for one in sorted(on_disk, key=lambda one: (readable(one) != one, one)):
         name = shortened(readable(one))
         named[shortened(readable(one, exactly=True)) if name in named else name] = one
     return named

@@ -265,7 +265,7 @@ def test_a_name_that_is_too_long_for_the_tables_finds_its_file_again(tmp_path: P
 
 
 def test_a_batch_folder_of_any_bytes_is_found_and_listed(tmp_path: Path) -> None:
-    for folder in (b"2026-01-31 \xfc", "2026-02-01 ".encode() + unicodedata.normalize("NFD", "é").encode()):
+    for folder in (b"2026-01-31 \xfc", b"2026-02-01 " + unicodedata.normalize("NFD", "é").encode()):
         path = tmp_path / "cells" / os.fsdecode(folder)
         path.mkdir(parents=True)
         (path / "a.png").write_bytes(folder)
