@@ -103,16 +103,17 @@ class LandingZone:
     def check_ready(self, line: str, batch_id: str, *, now: datetime, ignored: Sequence[str] = IGNORED_FILES) -> Landed:
         """Make sure that a batch has arrived, and say what lies in it; see `list_delivery`.
 
-        A batch has arrived when it has been quiet for long enough, or earlier when everything that its manifest names
-        is there, or with a marker and no manifest.
+        A batch has arrived when it has been quiet for long enough, or earlier when it has a marker or everything that its
+        manifest names is there.
         """
         landed = self.look(line, batch_id, now=now, ignored=ignored)
         quiet = now.timestamp() - landed.written_at
-        if quiet >= self.settling_seconds:
+        # a marker is somebody's word that all has come, whatever the manifest says
+        if quiet >= self.settling_seconds or (self.batch_folder(line, batch_id) / SUCCESS).is_file():
             return landed
         changed = f"batch {line}/{batch_id} changed {max(quiet, 0):.0f} s ago"
         settled = f"{self.settling_seconds:.0f} s without a change. It is looked at again next time."
-        if landed.announced is None and not (self.batch_folder(line, batch_id) / SUCCESS).is_file():
+        if landed.announced is None:
             raise BatchNotReadyError(f"{changed}; expected a {MANIFEST}, a {SUCCESS} marker or {settled}")
         if landed.late:
             raise BatchNotReadyError(
