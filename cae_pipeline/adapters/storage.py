@@ -19,6 +19,7 @@ from pathlib import Path
 import structlog
 
 from cae_pipeline.adapters import landing
+from cae_pipeline.adapters.landed_names import names_in_tables, resolve
 from cae_pipeline.adapters.landing import MANIFEST, SUCCESS, Landed, LandedFile
 from cae_pipeline.adapters.manifest import UnfinishedManifestError, read_manifest
 from cae_pipeline.domain.batch import Delivery, Member, PassedOver, digest_members, name_some
@@ -47,15 +48,15 @@ class LandingZone:
         if not home.is_dir():
             return ()
         entries = [entry for entry in home.iterdir() if not landing.is_hidden(entry.name)]
-        return tuple(landing.names_in_tables([entry.name for entry in entries if is_batch(entry)]))
+        return tuple(names_in_tables([entry.name for entry in entries if is_batch(entry)]))
 
     def batch_folder(self, line: str, batch_id: str) -> Path:
         """Where a batch lies, whatever bytes its folder is named with."""
-        return landing.resolve(self.folder / line, batch_id, depth=1)
+        return resolve(self.folder / line, batch_id, depth=1)
 
     def path(self, line: str, batch_id: str, name: str) -> Path:
         """Where one member lies, whatever bytes it is named with."""
-        return landing.resolve(self.batch_folder(line, batch_id), name)
+        return resolve(self.batch_folder(line, batch_id), name)
 
     def list_delivery(
         self, line: str, batch_id: str, *, now: datetime, ignored: Sequence[str] = IGNORED_FILES
@@ -103,8 +104,8 @@ class LandingZone:
     def check_ready(self, line: str, batch_id: str, *, now: datetime, ignored: Sequence[str] = IGNORED_FILES) -> Landed:
         """Make sure that a batch has arrived, and say what lies in it; see `list_delivery`.
 
-        A batch has arrived when it has been quiet for long enough, or earlier when it has a marker or everything that its
-        manifest names is there.
+        A batch has arrived when it has been quiet for long enough, or earlier when it has a marker or everything that
+        its manifest names is there.
         """
         landed = self.look(line, batch_id, now=now, ignored=ignored)
         quiet = now.timestamp() - landed.written_at

@@ -15,12 +15,11 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-from cae_pipeline.adapters.storage import LandingZone
+from cae_pipeline.adapters.storage import LandingZone, digest_file
 from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import BatchNotReadyError, BatchRejectedError, StorageError
 from cae_pipeline.steps.life.exchange import export_verdicts
 from cae_pipeline.steps.life.snapshot import take_snapshot
-from cae_pipeline.steps.night import find
 from cae_pipeline.steps.night.find import find_batches, find_lines
 from cae_pipeline.steps.night.plan import plan_line, plan_lines
 from cae_pipeline.steps.night.publish import publish_night
@@ -77,13 +76,12 @@ def test_a_folder_that_was_looked_through_is_not_looked_through_again(
     _inspect(plant)
     (folder / "ok00300.png").touch()
     read: list[Path] = []
-    whole = find.digest_file
 
     def counted(path: Path) -> str:
         read.append(path)
-        return whole(path)
+        return digest_file(path)
 
-    monkeypatch.setattr(find, "digest_file", counted)
+    monkeypatch.setattr("cae_pipeline.steps.night.find.digest_file", counted)
     assert _due(plant) == ()
     assert [path.name for path in read] == ["ok00300.png"]
     assert _due(plant) == ()
