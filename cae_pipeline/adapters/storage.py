@@ -174,7 +174,8 @@ def is_batch(entry: Path) -> bool:
     It may be a link to one that lies elsewhere, but not to a folder that the link itself lies in.
     """
     try:
-        return entry.is_dir() and not entry.parent.resolve().is_relative_to(entry.resolve())
+        leads_up = entry.is_symlink() and entry.parent.resolve().is_relative_to(entry.resolve())
+        return entry.is_dir() and not leads_up
     except (OSError, RuntimeError):
         # a link that leads to itself
         return False

@@ -52,10 +52,11 @@ def find(night: NightOption) -> None:
 
 def validate(line: LineArgument, batch_id: Annotated[str, typer.Argument(help="Folder under landing/LINE.")]) -> None:
     """Measure a batch's images, hold them against the expectations, quarantine what fails."""
+    from cae_pipeline.domain.names import as_typed
     from cae_pipeline.steps.night.validate import validate_batch
 
     settings_of_line, _, services = open_line(line)
-    print_result(asdict(validate_batch(settings_of_line, batch_id, services)))
+    print_result(asdict(validate_batch(settings_of_line, as_typed(batch_id), services)))
 
 
 def plan() -> None:

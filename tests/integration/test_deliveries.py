@@ -14,8 +14,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from cae_pipeline.adapters.storage import LandingZone, digest_file
+from cae_pipeline.cli import app
 from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import BatchNotReadyError, BatchRejectedError, StorageError
 from cae_pipeline.steps.life.exchange import export_verdicts
@@ -234,3 +236,42 @@ def test_chunks_are_handed_out_in_portions_too(plant: Plant) -> None:
     validate_batch(plant.line, BATCH, plant.services)
     [planned] = plan_lines([plant.line], chunk_size=1, services=plant.services, max_chunks=4).results.values()
     assert (len(planned.chunks), planned.num_waiting) == (4, 2)
+
+
+def _cae(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+def test_find_names_what_belongs_to_no_line_and_how_much_waits(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAE_MAX_MAPPED_TASKS", "1")
+    for line, batch_id in (("washers", "2026-01-30"), ("washers", BATCH), ("Washers", BATCH)):
+        deliver(plant.landing, line, batch_id, washers([300]))
+    (plant.landing / "washers" / BATCH / "manifest.json").write_text("[]")
+    answer = json.loads(_cae("find", "--night", BATCH).stdout)
+    assert answer["batches"] == [{"line": "washers", "batch_id": "2026-01-30"}]
+    assert answer["num_waiting"] == 1
+    assert list(answer["troubled"]) == [f"washers/{BATCH}"]
+    assert [(one["entry"], one["nearest"]) for one in answer["unclaimed"]] == [("Washers", "washers")]
+
+
+@pytest.mark.parametrize("words", [("lines", "check"), ("lines", "status")])
+def test_the_lines_are_listed_with_what_belongs_to_none_beside_them(plant: Plant, words: tuple[str, str]) -> None:
+    deliver(plant.landing, "washer", BATCH, washers([300]))
+    listed = _cae(*words, "--format", "json")
+    assert [row["line"] for row in json.loads(listed.stdout)] == ["washers"]
+    assert "cae: landing/washer: no line has this name" in listed.stderr
+    assert "Is line 'washers' meant?" in listed.stderr
+
+
+def test_a_lines_file_from_windows_is_read(plant: Plant) -> None:
+    path = plant.workspace / "lines.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert json.loads(_cae("lines", "names").stdout) == {"lines": ["washers"]}
+
+
+def test_a_batch_may_be_named_as_the_shell_gives_it(plant: Plant) -> None:
+    typed = os.fsdecode(b"2026-01-31 \xfc")
+    _marked(plant, washers(range(300, 303)), typed)
+    validated = json.loads(_cae("validate", "washers", typed).stdout)
+    assert (validated["batch_id"], validated["num_images"]) == (r"2026-01-31 \xfc", 3)
+    assert _due(plant) == (r"2026-01-31 \xfc",)
