@@ -11,14 +11,13 @@ from fnmatch import translate
 from functools import lru_cache
 from pathlib import Path
 
+from cae_pipeline.adapters.landed_names import MAX_DEPTH, each_readable
 from cae_pipeline.domain.batch import HeldFile, Member, PassedOver
-from cae_pipeline.domain.names import MAX_LENGTH, as_on_disk, readable, shortened
+from cae_pipeline.domain.names import readable, shortened
 
 MANIFEST, SUCCESS = "manifest.json", "_SUCCESS"
 IGNORED, HIDDEN = "ignored_files", "hidden"
 LEADS_NOWHERE, SPECIAL, FOLDER_LINK = "a link that leads nowhere", "no regular file", "a link to a folder"
-MAX_DEPTH = 32
-"""Folders within folders that are read."""
 
 
 @dataclass(frozen=True)
@@ -146,34 +145,6 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
 
-def resolve(folder: Path, name: str, *, depth: int = MAX_DEPTH) -> Path:
-    """Where the file or folder with a name in the tables lies below a folder; where it would lie if it is gone.
-
-    Args:
-        folder: Of the batch or of the line.
-        name: In the tables.
-        depth: How many folders deep it is looked for if it is written in another way on disk.
-    """
-    as_named = folder / as_on_disk(name)
-    if os.path.lexists(as_named):
-        return as_named
-    if os.path.lexists(folder / name):
-        return folder / name
-    # only such names are written in another way on disk
-    if name.isascii() and len(name) < MAX_LENGTH:
-        return as_named
-    try:
-        on_disk = _names_below(folder, depth, folder.stat().st_mtime_ns).get(name)
-    except OSError:
-        on_disk = None
-    return folder / on_disk if on_disk else as_named
-
-
-def names_in_tables(on_disk: Sequence[str]) -> list[str]:
-    """Names in the tables of the entries of a folder, sorted; each is another one."""
-    return sorted(_each_readable(on_disk))
-
-
 def arrived(status: os.stat_result) -> float:
     """When a file was written; a camera whose clock runs ahead cannot have written it after it came."""
     return min(status.st_mtime, status.st_ctime)
@@ -248,31 +219,10 @@ def _named(found: Sequence[tuple[str, Path, os.stat_result]]) -> dict[str, Lande
     of_name = {name: (path, status) for name, path, status in found}
     files = [
         LandedFile(name, path, status.st_size, max(status.st_ctime, arrived(status)))
-        for name, on_disk in _each_readable(list(of_name)).items()
+        for name, on_disk in each_readable(list(of_name)).items()
         for path, status in [of_name[on_disk]]
     ]
     return {file.name: file for file in sorted(files, key=lambda file: file.name)}
-
-
-def _each_readable(on_disk: Sequence[str]) -> dict[str, str]:
-    """The name on disk of each name in the tables; of two that look the same the later is spelt out in bytes."""
-    named: dict[str, str] = {}
-    for one in sorted(on_disk):
-        name = shortened(readable(one))
-        named[shortened(readable(one, exactly=True)) if name in named else name] = one
-    return named
-
-
-@lru_cache(maxsize=8)
-def _names_below(folder: Path, depth: int, _changed_at: int) -> dict[str, str]:
-    """The entries below a folder by their names in the tables; read once, until the folder changes."""
-    found = []
-    for place, folders, files in os.walk(folder):
-        inside = Path(place).relative_to(folder)
-        found += [str(inside / name) for name in (*folders, *files)]
-        if len(inside.parts) + 1 >= depth:
-            folders.clear()
-    return _each_readable(found)
 
 
 @lru_cache(maxsize=64)

@@ -18,6 +18,7 @@ from pathlib import Path
 import structlog
 
 from cae_pipeline.adapters import landing
+from cae_pipeline.adapters.landed_names import names_in_tables, resolve
 from cae_pipeline.adapters.landing import MANIFEST, SUCCESS, Landed, LandedFile
 from cae_pipeline.adapters.manifest import UnfinishedManifestError, read_manifest
 from cae_pipeline.domain.batch import Delivery, Member, PassedOver, digest_members, name_some
@@ -46,15 +47,15 @@ class LandingZone:
         if not home.is_dir():
             return ()
         entries = [entry for entry in home.iterdir() if not landing.is_hidden(entry.name)]
-        return tuple(landing.names_in_tables([entry.name for entry in entries if is_batch(entry)]))
+        return tuple(names_in_tables([entry.name for entry in entries if is_batch(entry)]))
 
     def batch_folder(self, line: str, batch_id: str) -> Path:
         """Where a batch lies, whatever bytes its folder is named with."""
-        return landing.resolve(self.folder / line, batch_id, depth=1)
+        return resolve(self.folder / line, batch_id, depth=1)
 
     def path(self, line: str, batch_id: str, name: str) -> Path:
         """Where one member lies, whatever bytes it is named with."""
-        return landing.resolve(self.batch_folder(line, batch_id), name)
+        return resolve(self.batch_folder(line, batch_id), name)
 
     def list_delivery(
         self,
@@ -109,17 +110,18 @@ class LandingZone:
     def check_ready(self, line: str, batch_id: str, *, now: datetime, ignored: Sequence[str] = IGNORED_FILES) -> Landed:
         """Make sure that a batch has arrived, and say what lies in it; see `list_delivery`.
 
-        A batch has arrived when it has been quiet for long enough, or earlier when everything that its manifest names
-        is there, or with a marker and no manifest.
+        A batch has arrived when it has been quiet for long enough, or earlier when it has a marker or everything that
+        its manifest names is there.
         """
         landed = self.look(line, batch_id, now=now, ignored=ignored)
         # what was written tomorrow comes from a wrong clock: it is quiet, and nobody waits for its date
         quiet = abs(now.timestamp() - landed.written_at)
-        if quiet >= self.settling_seconds:
+        # a marker is somebody's word that all has come, whatever the manifest says
+        if quiet >= self.settling_seconds or (self.batch_folder(line, batch_id) / SUCCESS).is_file():
             return landed
         changed = f"batch {line}/{batch_id} changed {max(quiet, 0):.0f} s ago"
         settled = f"{self.settling_seconds:.0f} s without a change. It is looked at again next time."
-        if landed.announced is None and not (self.batch_folder(line, batch_id) / SUCCESS).is_file():
+        if landed.announced is None:
             raise BatchNotReadyError(f"{changed}; expected a {MANIFEST}, a {SUCCESS} marker or {settled}")
         if landed.late:
             raise BatchNotReadyError(
@@ -189,7 +191,8 @@ def is_batch(entry: Path) -> bool:
     It may be a link to one that lies elsewhere, but not to a folder that the link itself lies in.
     """
     try:
-        return entry.is_dir() and not entry.parent.resolve().is_relative_to(entry.resolve())
+        leads_up = entry.is_symlink() and entry.parent.resolve().is_relative_to(entry.resolve())
+        return entry.is_dir() and not leads_up
     except (OSError, RuntimeError):
         # a link that leads to itself
         return False

@@ -61,10 +61,11 @@ def validate(
     ] = False,
 ) -> None:
     """Measure a batch's images, hold them against the expectations, quarantine what cannot be scored."""
+    from cae_pipeline.domain.names import as_typed
     from cae_pipeline.steps.night.validate import validate_batch
 
     settings_of_line, _, services = open_line(line)
-    print_result(asdict(validate_batch(settings_of_line, batch_id, services, again=again)))
+    print_result(asdict(validate_batch(settings_of_line, as_typed(batch_id), services, again=again)))
 
 
 def plan() -> None:

@@ -132,7 +132,7 @@ def name_some(passed_over: Sequence[PassedOver]) -> str:
     """Name the first of what is passed over, and say how many more there are.
 
     Example:
-        >>> name_some([PassedOver("a.xml", "ignored_files")] * 12)[-33:]
+        >>> name_some([PassedOver("a.xml", "ignored_files")] * 12)[-32:]
         'a.xml (ignored_files) and 2 more'
     """
     named = ", ".join(map(str, passed_over[:NAMED_AT_MOST]))

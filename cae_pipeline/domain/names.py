@@ -17,6 +17,7 @@ MAX_LENGTH = 255
 _TURNS_TEXT = "\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 # control characters, the backslash, what ends a line or turns its direction, and what stands for bytes that are no text
 _UNREADABLE = re.compile(f"[\x00-\x1f\x7f-\x9f\\\\{_TURNS_TEXT}\ud800-\udfff]")
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 _BEYOND_ASCII = re.compile(r"[^\x20-\x5b\x5d-\x7e]")
 _ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 _KEPT_AT_THE_END = 20
@@ -51,6 +52,16 @@ def as_on_disk(name: str) -> str:
         return name
     content = name.encode("utf-8", "surrogateescape")
     return os.fsdecode(_ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), content))
+
+
+def as_typed(name: str) -> str:
+    r"""Take a name that somebody typed for the one in the tables: only bytes that are no text are spelt out.
+
+    Example:
+        >>> as_typed("st\udcfcck.png") == as_typed("st\\xfcck.png") == "st\\xfcck.png"
+        True
+    """
+    return unicodedata.normalize("NFC", _NO_TEXT.sub(lambda found: _escape(found[0]), name))
 
 
 def shortened(name: str) -> str:

@@ -214,6 +214,13 @@ def test_a_manifest_that_came_first_waits_for_its_files_and_not_for_ever(
     assert [member.name for member in _list(tmp_path, now=_now()).members] == ["a.png", "b.png"]
 
 
+def test_a_marker_says_that_all_has_come_whatever_the_manifest_names(tmp_path: Path) -> None:
+    batch = _batch(tmp_path, {"a.png": b"one"})
+    (batch / "manifest.json").write_text(json.dumps(_manifest(FILES)))
+    (batch / "_SUCCESS").touch()
+    assert [member.name for member in _list(tmp_path, now=_now()).members] == ["a.png", "b.png"]
+
+
 def test_a_manifest_that_is_still_being_written_is_waited_for_and_then_refused(tmp_path: Path) -> None:
     whole = json.dumps(_manifest(FILES))
     (_batch(tmp_path) / "manifest.json").write_text(whole[: len(whole) // 2])
