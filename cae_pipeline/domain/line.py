@@ -12,6 +12,8 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
+from cae_pipeline.domain.image_settings import ImageSettings
+
 Count: TypeAlias = Annotated[int, Ge(1)]
 Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 Padding: TypeAlias = Literal["same", "valid"]
@@ -90,6 +92,20 @@ class AutoencoderSettings:
     """Error maps that the anomaly map is fused from; see docs/quality.md."""
     backbone_weights: str = ""
     """Local weights file of Keras' MobileNetV2 without top; its features then replace the learnt filters."""
+    images: ImageSettings = field(default_factory=ImageSettings)
+    """How a trained model reads images: settled from the line's table `images` when it is trained."""
+
+    @property
+    def pixel_type(self) -> Literal["uint8", "uint16"]:
+        """Type of the pixels that the network is given."""
+        return "uint16" if self.images.network_bits == 16 else "uint8"
+
+    @property
+    def reading(self) -> tuple[object, ...]:
+        """What two models must have in common to judge the same pixels."""
+        images = self.images
+        how = (images.bit_depth, images.bayer_pattern, images.float_range)
+        return (self.read_px, self.channels, self.pixel_type, *how)
 
     @property
     def tile_px(self) -> tuple[int, int]:
@@ -236,6 +252,7 @@ class Line:
     """Share of normal images that may be flagged."""
     expected_by: time | None = None
     """UTC time of day, such as 22:00:00, by which a night's first batch should have arrived; unset: not missed."""
+    images: ImageSettings = field(default_factory=ImageSettings)
     model: AutoencoderSettings = field(default_factory=AutoencoderSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
