@@ -35,6 +35,8 @@ class Reason(StrEnum):
     MULTIPLE_FRAMES = "multiple_frames"  # an animation or several pages
     WRONG_SIZE = "wrong_size"
     WRONG_MODE = "wrong_mode"
+    UNUSED_RANGE = "unused_range"  # a 16-bit file that holds fewer bits, and nobody has said how many
+    BEYOND_RANGE = "beyond_range"  # values above those that the bit depth holds
     BLANK = "blank"  # hardly any contrast
     TOO_DARK = "too_dark"
     TOO_BRIGHT = "too_bright"

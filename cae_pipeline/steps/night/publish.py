@@ -14,7 +14,9 @@ import structlog
 from cae_pipeline.adapters import storage
 from cae_pipeline.adapters.decoding import decode
 from cae_pipeline.adapters.results import drift_reports
+from cae_pipeline.adapters.results.images import normal_images
 from cae_pipeline.adapters.results.queries import flagged, nights
+from cae_pipeline.domain.image_settings import ImageSettings, settled
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import ScoredImage
 from cae_pipeline.errors import ArtefactError, UnreadableImageError
@@ -62,13 +64,15 @@ def _line_night(line: Line, night: date, services: Services) -> LineNight:
         counts = nights.rates_of_night(connection, line.name, night)
         scores = flagged.scores_of_night(connection, line.name, night)
         shown = flagged.flagged_of_night(connection, line.name, night, limit=MAX_FLAGGED_SHOWN)
+        normal = normal_images(connection, line.name, line.training.normal_batches) if shown else []
+        how_read = settled(line.images, [image.facts for image in normal])
         return LineNight(
             line=line.name,
             description=line.description,
             batches=nights.batches_of_night(connection, line.name, night),
             counts={**_counts(counts), "waiting": counts.num_waiting},
             quarantined=nights.unscored_of_night(connection, line.name, night),
-            flagged=[_flagged_image(row, services) for row in shown],
+            flagged=[_flagged_image(row, how_read, services) for row in shown],
             num_flagged=counts.num_flagged,
             model_version=scores.model_version if scores else "",
             threshold=scores.threshold if scores else None,
@@ -88,8 +92,8 @@ def _diagnosis(connection: sa.Connection, line: Line, night: date) -> dict[str, 
     return asdict(found) if found else None
 
 
-def _flagged_image(row: ScoredImage, services: Services) -> FlaggedImage:
-    picture, map_picture = _pictures(row, services)
+def _flagged_image(row: ScoredImage, images: ImageSettings, services: Services) -> FlaggedImage:
+    picture, map_picture = _pictures(row, images, services)
     return FlaggedImage(
         name=row.name,
         batch_id=row.batch_id,
@@ -102,14 +106,14 @@ def _flagged_image(row: ScoredImage, services: Services) -> FlaggedImage:
     )
 
 
-def _pictures(row: ScoredImage, services: Services) -> tuple[str, str]:
+def _pictures(row: ScoredImage, images: ImageSettings, services: Services) -> tuple[str, str]:
     """The image and its map as `data:` addresses; empty if they cannot be shown, which stops no report."""
     try:
         content = services.landing.path(row.line, row.batch_id, row.name).read_bytes()
         if hashlib.sha256(content).hexdigest() != row.image_id:
             log.warning("picture_left_out", name=row.name, problem="other bytes than those that were scored")
             return "", ""
-        pixels, _ = decode(content, services.limits)
+        pixels, _ = decode(content, services.limits, images)
         # a map has a unit of its own; the threshold may be another one by now
         multiples = pictures.decode_map(services.workspace / row.map_uri) * (row.map_unit / row.threshold)
         framed = pictures.framed(pictures.overlay(pixels, multiples), row.regions)

@@ -12,12 +12,14 @@ from cae_pipeline.adapters.decoding import Measured, measure_files
 from cae_pipeline.adapters.results import batches, images
 from cae_pipeline.adapters.results.batches import DeliveryRow, Validation
 from cae_pipeline.domain.batch import Delivery, DeliveryStatus
+from cae_pipeline.domain.image_settings import ImageSettings
 from cae_pipeline.domain.limits import limits_for
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import ImageStatus, Reason, ValidatedImage
 from cae_pipeline.domain.validation import BatchValidation, FactsRow, ImageFailure
 from cae_pipeline.errors import BatchRejectedError, StorageError
 from cae_pipeline.reporting.data_docs import render_data_docs
+from cae_pipeline.steps.night.depth import measure_at_depth
 from cae_pipeline.steps.night.duplicates import Duplicates, find_duplicates
 from cae_pipeline.steps.services import Services
 
@@ -72,8 +74,9 @@ def _validate(line: Line, delivery: Delivery, services: Services) -> Validation:
     """Read, measure and judge; everything but the rows of the results table."""
     with services.read() as connection:
         normal = images.normal_images(connection, line.name, line.training.normal_batches)
-    limits = limits_for(line.validation, [image.facts for image in normal])
-    measured = _measure(delivery, services)
+    facts = [image.facts for image in normal]
+    measured, bit_depth = measure_at_depth(line, delivery, facts, measure=lambda how: _measure(delivery, how, services))
+    limits = limits_for(line.validation, facts, bit_depth=bit_depth)
     duplicates = find_duplicates(delivery, measured, limits, services)
     validation = expectations.validate_facts(
         _facts_rows(delivery, measured, duplicates),
@@ -94,7 +97,7 @@ def _validate(line: Line, delivery: Delivery, services: Services) -> Validation:
     )
 
 
-def _measure(delivery: Delivery, services: Services) -> list[Measured]:
+def _measure(delivery: Delivery, how: ImageSettings, services: Services) -> list[Measured]:
     """Measure the members that are there, and hold each one's bytes against those that were announced.
 
     Raises:
@@ -106,7 +109,8 @@ def _measure(delivery: Delivery, services: Services) -> list[Measured]:
     present = [path for path, there in zip(paths, is_there, strict=True) if there]
     doing = f"validate {delivery.line}/{delivery.batch_id}"
     try:
-        decoded = iter(services.progress(measure_files(present, services.limits), total=len(present), doing=doing))
+        measured = measure_files(present, services.limits, how)
+        decoded = iter(services.progress(measured, total=len(present), doing=doing))
         found = [next(decoded) if there else _MISSING for there in is_there]
     except OSError as error:
         raise StorageError(folder, error) from error
