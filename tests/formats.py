@@ -23,6 +23,7 @@ ROWS, COLUMNS = 24, 32
 GREY8 = (np.add.outer(np.arange(ROWS) * 6, np.arange(COLUMNS) * 3) + 8).astype(np.uint8)
 """A picture that is brighter to the lower right; no turned copy of it looks the same."""
 GREY12 = (GREY8.astype(np.uint32) * 4095 // 255).astype(np.uint16)
+GREY10 = (GREY8.astype(np.uint32) * 1023 // 255).astype(np.uint16)
 GREY16 = GREY8.astype(np.uint16) * 257
 COLOUR8 = np.dstack([GREY8, GREY8[::-1], 255 - GREY8])
 COLOUR16 = COLOUR8.astype(np.uint16) * 257
@@ -130,6 +131,7 @@ EXAMPLES = (
     Example("TIFF", "1 bit", "black and white", encoded(Image.fromarray(STRIPES).convert("1"), "TIFF"), STRIPES),
     Example("TIFF", "grey, 8 bits", AS_IT_IS, tiff((GREY8, {})), GREY8),
     Example("TIFF", "grey, 12 bits, packed", STATED, tiff((GREY12, {258: 12})), GREY8),
+    Example("TIFF", "grey, 10 or 14 bits, packed", STATED, tiff((GREY10, {258: 10})), GREY8),
     Example("TIFF", "grey, 16 bits", UNUSED, tiff((GREY16, {})), GREY8),
     Example("TIFF", "grey, 16 bits, `bit_depth = 12`", "white is 4095", tiff((GREY12, {})), GREY8, TWELVE),
     Example("TIFF", "grey, 16 bits, MaxSampleValue 4095", STATED, tiff((GREY12, {281: 4095})), GREY8),
@@ -152,6 +154,8 @@ EXAMPLES = (
         encoded(np.where(GREY8 < 9, np.nan, 0.5).astype(np.float32), "TIFF"), "wrong_mode",
         ImageSettings(float_range=(0.0, 1.0)),
     ),
+    Example("TIFF", "floats of 64 bits, `float_range = [0.0, 1.0]`", "black and white are what the line says",
+            tiff((GREY8 / 255, {339: 3})), GREY8, ImageSettings(float_range=(0.0, 1.0))),
     Example("TIFF", "colour, 8 bits", AS_IT_IS, tiff((COLOUR8, {})), COLOUR8),
     Example("TIFF", "colour, 16 bits", UNUSED, tiff((COLOUR16, {})), COLOUR8),
     Example("TIFF", "colour, 16 bits, to be turned right", "turned upright",
@@ -169,7 +173,7 @@ EXAMPLES = (
     Example("TIFF", "two pages of equal rank", EQUAL, tiff((GREY8, {}), (GREY8, {})), "multiple_frames"),
     *(
         Example("any", f'raw mosaic, `bayer_pattern = "{pattern}"`', "its colours, by bilinear interpolation",
-                encoded(mosaic(pattern), "PNG"), FLAT, ImageSettings(bayer_pattern=pattern))  # type: ignore[arg-type]
+                encoded(mosaic(pattern), "PNG"), FLAT, ImageSettings(bayer_pattern=pattern))
         for pattern in ("rggb", "bggr", "grbg", "gbrg")
     ),
     Example("PGM", "8 bits", AS_IT_IS, portable(GREY8, 255), GREY8),
@@ -224,10 +228,10 @@ what the code does today. Knobs stand in the line's table [`images`](lines.md).
 
 * **Bit depth.** Cameras put 10, 12 or 14 bits into files with room for 16. The depth is taken from the file where it
   says so (BitsPerSample and MaxSampleValue of TIFF, maxval of PGM and PPM, sBIT of PNG), else from the knob
-  `bit_depth`, else it is learnt from the line's normal images together, once there are 20. It is never guessed from one
-  image: a dark picture uses fewer bits than its camera has. While nobody knows, a 16-bit file that leaves bits unused gets the
-  reason `unused_range` and a sentence that names the range and the knob. A file that holds higher values than the
-  depth of its line gets `beyond_range`.
+  `bit_depth`, else it is learnt from the line's normal images together, once there are 20. It is never guessed from
+  one image: a dark picture uses fewer bits than its camera has. While nobody knows, a 16-bit file that leaves bits
+  unused gets the reason `unused_range` and a sentence that names the range and the knob. A file that holds higher
+  values than the depth of its line gets `beyond_range`.
 * **Grey levels.** Samples are stretched to all 16 bits, resized there, and given to the network in 16 bits where a
   normal image has more than 8 (`network_bits`). Facts and pictures for people have 8.
 * **Alpha.** Pictures are laid over black. An image without any transparency is what it was.

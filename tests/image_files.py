@@ -27,8 +27,8 @@ def tiff(*pages: tuple[NDArray[Any], dict[int, int]], below_first: NDArray[Any] 
     """Write an uncompressed little-endian TIFF.
 
     Args:
-        pages: Pixels of each, shape `(h, w[, 3])`, uint8 or uint16, and tags whose value replaces the usual one; 12 for
-            BitsPerSample (258) packs two samples in three bytes.
+        pages: Pixels of each, shape `(h, w[, 3])`, uint8, uint16 or float64, and tags whose value replaces the usual
+            one; 10, 12 or 14 for BitsPerSample (258) packs samples without a gap.
         below_first: Pixels of a page that the first page points at with SubIFDs.
     """
     body, chain, pointer = bytearray(b"II*\0\0\0\0\0"), 4, None
@@ -45,8 +45,8 @@ def tiff(*pages: tuple[NDArray[Any], dict[int, int]], below_first: NDArray[Any] 
 def _page(body: bytearray, pixels: NDArray[Any], tags: dict[int, int]) -> int:
     """Append samples and a directory; returns where the directory begins."""
     height, width, channels = (*pixels.shape, 1)[:3]
-    bits = tags.pop(258, pixels.dtype.itemsize * 8) if 258 in tags else pixels.dtype.itemsize * 8
-    data = _packed(pixels) if bits == 12 else pixels.tobytes()
+    bits = tags.get(258, pixels.dtype.itemsize * 8)
+    data = _packed(pixels, bits) if bits in (10, 12, 14) else pixels.tobytes()
     start = len(body)
     body += data + bytes(len(data) % 2)
     bits_at = bits
@@ -67,10 +67,10 @@ def _page(body: bytearray, pixels: NDArray[Any], tags: dict[int, int]) -> int:
     return place
 
 
-def _packed(pixels: NDArray[Any]) -> bytes:
-    first, second = pixels.reshape(-1, 2).astype(np.uint32).T
-    pairs = (first << 12) | second
-    return np.stack([pairs >> 16, (pairs >> 8) & 255, pairs & 255], axis=1).astype(np.uint8).tobytes()
+def _packed(pixels: NDArray[Any], bits: int) -> bytes:
+    """Put samples side by side without a gap; each row begins with a byte."""
+    places = (pixels[..., None].astype(np.uint32) >> np.arange(bits - 1, -1, -1)) & 1
+    return np.packbits(places.reshape(len(pixels), -1).astype(np.uint8), axis=1).tobytes()
 
 
 def png(pixels: NDArray[Any], *, colour: int, chunks: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:

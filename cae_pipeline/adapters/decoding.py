@@ -18,7 +18,6 @@ from typing import TypedDict
 
 import cv2
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 from pebble import ProcessExpired, ProcessPool
 from PIL import Image, UnidentifiedImageError
@@ -30,8 +29,6 @@ from cae_pipeline.domain.image_settings import ImageSettings
 from cae_pipeline.domain.images import Pixels, full_range, to_eight_bits, to_pixels, with_channels
 from cae_pipeline.domain.outcome import Reason
 from cae_pipeline.errors import UnreadableImageError
-
-log = structlog.get_logger()
 
 AS_STATED = ImageSettings()
 """Nothing is known but what a file says."""
@@ -191,7 +188,9 @@ def measure_files(paths: Sequence[Path], limits: DecodeLimits, images: ImageSett
         OSError: If a file cannot be read, which says nothing about what is in it.
     """
     if not can_limit_memory():
-        log.warning(
+        import structlog  # a decoding process imports this module and needs no log
+
+        structlog.get_logger().warning(
             "memory_of_decoders_not_limited",
             advice="this system cannot limit the memory of a process: limits of bytes, pixels and time still hold",
         )

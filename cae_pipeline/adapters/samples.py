@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cae_pipeline.adapters.stated_depth import WHITE, stated_white
-from cae_pipeline.adapters.tiff_pages import with_main_page_first, without_orientation
+from cae_pipeline.adapters.tiff_pages import numbers_of_first_page, with_main_page_first, without_orientation
 from cae_pipeline.domain.outcome import Reason
 from cae_pipeline.errors import UnreadableImageError
 
@@ -28,6 +28,10 @@ MAX_PREVIEWS = 8
 """Pictures beside the main one that are looked at."""
 BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, MAX_SAMPLE_VALUE = TAGS = (258, 262, 274, 281)
 """What a TIFF says of its samples."""
+ONLY_OPENCV_TAGS = (256, 257, 258, 262, 274, 277, 339)
+"""Columns, rows, bits per sample, photometric interpretation, orientation, samples per pixel, sample format."""
+FLOATS = 3
+"""What the tag of the sample format says of floats."""
 WHITE_IS_ZERO, IS_COLOUR = 0, 2
 """What the tag of the photometric interpretation may say."""
 PNG_DEPTH_AT, PNG_COLOUR_AT, PNG_GREY_ALPHA = 24, 25, 4
@@ -39,7 +43,7 @@ class Samples:
     """What stands in a file.
 
     Attributes:
-        values: Shape `(h, w)` or `(h, w, 3)`; uint8 in [0, 255], uint16 as written, or float32 as written.
+        values: Shape `(h, w)` or `(h, w, 3)`; uint8 in [0, 255], uint16 as written, or floats as written.
         mode: Pillow's name of the pixel format as delivered.
         white: The highest value a sample may have, as the file states it; None where it has room for 16 bits and does
             not say how many of them count, and for floats.
@@ -65,26 +69,27 @@ def read_samples(content: bytes, *, max_pixels: int, enough_px: tuple[int, int] 
         Exception: Whatever Pillow raises of a broken file, of any class.
     """
     content = with_main_page_first(content)
+    if (samples := _beyond_pillow(content, max_pixels)) is not None:
+        return samples
     with warnings.catch_warnings():
         # a tag that is broken and does not matter is nothing that people must know
         warnings.simplefilter("ignore", UserWarning)
         # Pillow warns where a header lies about a file; a warning nobody reads is no defence
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            _check_size(image, max_pixels)
+            _check_size(image.size, max_pixels)
             _choose_picture(image)
-            _check_size(image, max_pixels)
+            _check_size(image.size, max_pixels)
             if enough_px:
                 # the longer side in both directions: the image may yet be turned by its EXIF orientation
                 image.draft(None, (max(enough_px), max(enough_px)))
             return _samples(image, content)
 
 
-def _check_size(image: Image.Image, max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
-        raise UnreadableImageError(
-            Reason.TOO_LARGE, f"{image.width}×{image.height} px, at most {max_pixels:,} pixels are decoded"
-        )
+def _check_size(size_px: tuple[int, int], max_pixels: int) -> None:
+    width, height = size_px
+    if width * height > max_pixels:
+        raise UnreadableImageError(Reason.TOO_LARGE, f"{width}×{height} px, at most {max_pixels:,} pixels are decoded")
 
 
 def _choose_picture(image: Any) -> None:
@@ -113,6 +118,26 @@ def _area(image: Any, frame: int) -> int:
     except Exception:  # noqa: BLE001 Pillow raises OSError, ValueError, SyntaxError, TypeError, struct.error and more
         return 0
     return int(image.width * image.height)
+
+
+def _beyond_pillow(content: bytes, max_pixels: int) -> Samples | None:
+    """Read a TIFF of 10 or 14 bits, or of floats of 64, with OpenCV; None for any other file."""
+    width, height, bits, photometric, turn, channels, kind = numbers_of_first_page(content, *ONLY_OPENCV_TAGS)
+    is_float = (bits, kind) == (64, FLOATS)
+    if (channels or 1) != 1 or not width or not height or not (is_float or bits in (10, 14)):
+        return None
+    _check_size((width, height), max_pixels)
+    whole: NDArray[Any] | None = cv2.imdecode(
+        np.frombuffer(without_orientation(content), np.uint8), cv2.IMREAD_UNCHANGED
+    )
+    if whole is None or whole.shape != (height, width) or whole.dtype != (np.float64 if is_float else np.uint16):
+        raise UnreadableImageError(Reason.UNREADABLE, f"{bits} bits per sample that OpenCV cannot read")
+    upright = _turned_by(whole, turn)
+    if is_float:
+        return Samples(upright, "F", None)
+    # OpenCV shifts samples to the upper end of 16 bits
+    unused = 16 - (bits or 16)
+    return Samples(upright >> unused, "I;16", WHITE >> unused, is_inverted=photometric == WHITE_IS_ZERO)
 
 
 def _samples(image: Any, content: bytes) -> Samples:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 BITS_PER_SAMPLE, MAX_SAMPLE_VALUE = 258, 281
 """Tags of a TIFF."""
 FULL = 16
-WHITE = 2**FULL - 1
+WHITE = 65535
 
 
 def stated_white(content: bytes, values: NDArray[np.uint16], tags: Mapping[int, Any]) -> int | None:

@@ -87,6 +87,18 @@ def with_main_page_first(content: bytes) -> bytes:
     return content[: layout.first_at] + first + content[layout.first_at + len(first) :]
 
 
+def numbers_of_first_page(content: bytes, *tags: int) -> list[int | None]:
+    """Read the first whole number of some tags of the first page; None for a tag that is not there, or no TIFF."""
+    layout = _layout(content)
+    page = next(_chain(content, layout), None) if layout else None
+    if layout is None or page is None:
+        return [None for _ in tags]
+    try:
+        return [next(iter(_numbers(content, page, tag, layout)), None) for tag in tags]
+    except (struct.error, OverflowError):
+        return [None for _ in tags]
+
+
 def without_orientation(content: bytes) -> bytes:
     """Give the file with the tag Orientation of its first page saying that nothing is to be turned."""
     layout = _layout(content)

@@ -45,13 +45,17 @@ def settled(settings: ImageSettings, normal: Sequence[ImageFacts]) -> ImageSetti
     Returns:
         The settings with `network_bits` given, and `bit_depth` where it is set or could be learnt.
     """
-    # images that were measured by an earlier version have no bit depth
-    is_deep = settings.float_range is not None or any((facts.bit_depth or EIGHT_BITS) > EIGHT_BITS for facts in normal)
+    is_deep = settings.float_range is not None or any(_is_deep(facts) for facts in normal)
     return replace(
         settings,
         bit_depth=settings.bit_depth or learnt_bit_depth(normal),
         network_bits=settings.network_bits or (16 if is_deep else 8),
     )
+
+
+def _is_deep(facts: ImageFacts) -> bool:
+    # images that were measured by an earlier version have no bit depth; Pillow's modes of more than 8 bits begin so
+    return facts.mode.startswith("I") if facts.bit_depth is None else facts.bit_depth > EIGHT_BITS
 
 
 def learnt_bit_depth(normal: Sequence[ImageFacts]) -> int | None:
