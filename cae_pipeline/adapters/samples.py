@@ -26,12 +26,14 @@ SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 GREYS = ("1", "L", "LA", "La")
 MAX_PREVIEWS = 8
 """Pictures beside the main one that are looked at."""
-BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, MAX_SAMPLE_VALUE = TAGS = (258, 262, 274, 281)
+BITS_PER_SAMPLE, PHOTOMETRIC, ORIENTATION, MAX_SAMPLE_VALUE, EXTRA_SAMPLES = TAGS = (258, 262, 274, 281, 338)
 """What a TIFF says of its samples."""
 ONLY_OPENCV_TAGS = (256, 257, 258, 262, 274, 277, 339)
 """Columns, rows, bits per sample, photometric interpretation, orientation, samples per pixel, sample format."""
 FLOATS = 3
 """What the tag of the sample format says of floats."""
+NO_ALPHA_TO_APPLY = ((0,), (1,))
+"""What the tag of extra samples may say of a fourth sample: something else, or an alpha that is applied."""
 WHITE_IS_ZERO, IS_COLOUR = 0, 2
 """What the tag of the photometric interpretation may say."""
 PNG_DEPTH_AT, PNG_COLOUR_AT, PNG_GREY_ALPHA = 24, 25, 4
@@ -197,7 +199,8 @@ def _deep_colours(content: bytes, image: Image.Image, tags: dict[int, Any]) -> N
     if upright.dtype != np.uint16 or upright.ndim != 3 or upright.shape[:2] != image.size[::-1]:
         raise UnreadableImageError(Reason.UNREADABLE, "16-bit colours that OpenCV does not read as Pillow does")
     colours = upright[..., 2::-1]
-    if upright.shape[2] == 4:
+    # a fourth sample that is no alpha, or that the colours are multiplied with already, changes nothing
+    if upright.shape[2] == 4 and tags.get(EXTRA_SAMPLES) not in NO_ALPHA_TO_APPLY:
         colours = _over_black(colours, upright[..., 3])
     is_grey = content.startswith(b"\x89PNG") and content[PNG_COLOUR_AT] == PNG_GREY_ALPHA
     return np.ascontiguousarray(colours[..., 0] if is_grey else colours)
