@@ -18,6 +18,7 @@ from cae_pipeline.detector import Runtime
 from cae_pipeline.detector.convolution import encoder_sizes
 from cae_pipeline.detector.tiling import check_cells
 from cae_pipeline.domain.calendar import calendar_of, find_zone
+from cae_pipeline.domain.image_settings import ImageSettings
 from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import ConfigurationError, NotFoundError
 
@@ -189,7 +190,23 @@ def parse_lines(content: dict[str, Any], *, where: str) -> dict[str, Line]:
         except ConfigurationError as error:
             error.args = (f"{where}: lines.{name}.{error}",)
             raise
+        _check_images(line, where=f"{where}: lines.{name}")
     return lines
+
+
+def _check_images(line: Line, *, where: str) -> None:
+    """Refuse what no single knob can tell by itself.
+
+    Raises:
+        ConfigurationError: If the range of floats is empty, or the table stands in the wrong place.
+    """
+    if line.model.images != ImageSettings():
+        raise ConfigurationError(f"{where}.model.images: expected the table [lines.{line.name}.images] instead")
+    if line.images.float_range and line.images.float_range[0] >= line.images.float_range[1]:
+        black, white = line.images.float_range
+        raise ConfigurationError(
+            f"{where}.images.float_range: expected [black, white] with black lower, received [{black}, {white}]"
+        )
 
 
 def warn_of_old_name(old: str, new: str, *, where: str) -> None:
@@ -241,6 +258,8 @@ def lines_schema() -> str:
     line = definitions["Line"]
     line["properties"].pop("name")
     line.pop("required", None)
+    # settled by a training, not set by people
+    definitions["AutoencoderSettings"]["properties"].pop("images")
     whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "cae-pipeline product lines",

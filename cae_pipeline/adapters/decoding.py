@@ -1,4 +1,4 @@
-"""Bytes → uint8, within limits of bytes, pixels, frames and time.
+"""Bytes → grey levels, within limits of bytes, pixels, frames and time.
 
 Files come from outside. Validation opens each in a process of its own making, with a time limit
 and a memory limit, so that a file built to hang or to crash a decoder costs one row, not the batch.
@@ -7,32 +7,37 @@ and a memory limit, so that a file built to hang or to crash a decoder costs one
 from __future__ import annotations
 
 import hashlib
-import io
 import multiprocessing
 import os
-import resource
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import TimeoutError as DecodeTimeoutError
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from pebble import ProcessExpired, ProcessPool
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from cae_pipeline.adapters.samples import FORMATS, Samples, read_samples
+from cae_pipeline.concurrency.memory import can_limit_memory, limit_memory
 from cae_pipeline.domain.facts import ImageFacts, measure
-from cae_pipeline.domain.images import Pixels, with_channels
+from cae_pipeline.domain.image_settings import ImageSettings
+from cae_pipeline.domain.images import Pixels, full_range, to_eight_bits, to_pixels, with_channels
 from cae_pipeline.domain.outcome import Reason
 from cae_pipeline.errors import UnreadableImageError
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
-"""What cameras write. Pillow knows fifty more, each with a parser of its own to attack."""
+AS_STATED = ImageSettings()
+"""Nothing is known but what a file says."""
 OVERSAMPLING = 2
 """Times the network's size to which a JPEG is decoded at least, before its pixels are averaged."""
-SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+FEWEST_BITS = 8
+"""A 16-bit image that uses fewer is black, whatever its depth is."""
+SMALLEST_MOSAIC_PX = 2
+"""Sides below it hold no pattern of colours."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +76,21 @@ class Measured:
     sha256: str = ""
 
 
-def decode(content: bytes, limits: DecodeLimits, *, enough_px: tuple[int, int] | None = None) -> tuple[Pixels, str]:
-    """Decode one image file.
+def decode(
+    content: bytes,
+    limits: DecodeLimits,
+    images: ImageSettings = AS_STATED,
+    *,
+    enough_px: tuple[int, int] | None = None,
+) -> tuple[NDArray[np.uint8], str]:
+    """Decode one image file for people, and to measure it.
 
-    EXIF rotation is applied, 16-bit greys are scaled to 8 bits, palettes and alpha are resolved
-    to colour or grey.
+    `docs/formats.md` says of every format and mode what is done.
 
     Args:
         content: Of the file.
         limits: What it may cost.
+        images: What the file itself does not say of its samples.
         enough_px: Rows and columns that suffice: a JPEG may then come out at a half, a quarter or an eighth
             of its size, by leaving out what its transform holds of finer detail, but never smaller than this.
 
@@ -89,14 +100,44 @@ def decode(content: bytes, limits: DecodeLimits, *, enough_px: tuple[int, int] |
     Raises:
         UnreadableImageError: With one of the reasons of `domain.outcome.Reason`.
     """
+    samples = _read_samples(content, limits, enough_px=enough_px)
+    return to_eight_bits(_grey_levels(samples, images)), samples.mode
+
+
+def read_for_network(
+    content: bytes,
+    limits: DecodeLimits,
+    *,
+    height_px: int,
+    width_px: int,
+    channels: int,
+    images: ImageSettings = AS_STATED,
+) -> Pixels:
+    """Decode and resize as the network wants it: the same pixels in training and in scoring.
+
+    Returns:
+        Shape `(height_px, width_px, channels)`, area-averaged when shrunk; uint16 where `images.network_bits` is 16,
+        whatever the file has, else uint8.
+    """
+    # a reduced JPEG would mix the colours of a mosaic
+    enough_px = None if images.bayer_pattern else (OVERSAMPLING * height_px, OVERSAMPLING * width_px)
+    pixels = _grey_levels(_read_samples(content, limits, enough_px=enough_px), images)
+    if images.network_bits == 16:
+        pixels = pixels.astype(np.uint16) * np.uint16(257) if pixels.dtype == np.uint8 else pixels
+    else:
+        pixels = to_eight_bits(pixels)
+    image = with_channels(pixels, channels)
+    if image.shape[:2] != (height_px, width_px):
+        image = cv2.resize(image, (width_px, height_px), interpolation=cv2.INTER_AREA)
+    return image.reshape(height_px, width_px, channels)
+
+
+def _read_samples(content: bytes, limits: DecodeLimits, *, enough_px: tuple[int, int] | None = None) -> Samples:
+    """Read what stands in a file; whatever is wrong with it becomes a reason."""
     if len(content) > limits.max_bytes:
         raise UnreadableImageError(Reason.TOO_LARGE, f"more than the {limits.max_bytes:,} bytes that are decoded")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns where a header lies about a file; a warning nobody reads is no defence
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                pixels, mode = _pixels(image, limits, enough_px), image.mode
+        samples = read_samples(content, max_pixels=limits.max_pixels, enough_px=enough_px)
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:
@@ -108,24 +149,36 @@ def decode(content: bytes, limits: DecodeLimits, *, enough_px: tuple[int, int] |
         raise UnreadableImageError(_broken(error, content), f"{type(error).__name__}: {error}") from error
     if _stops_early(content):
         raise UnreadableImageError(Reason.TRUNCATED, "the file stops before its end marker")
-    return pixels, mode
+    return samples
 
 
-def read_for_network(content: bytes, limits: DecodeLimits, *, height_px: int, width_px: int, channels: int) -> Pixels:
-    """Decode and resize as the network wants it: the same pixels in training and in scoring.
+def _grey_levels(samples: Samples, images: ImageSettings) -> Pixels:
+    """Scale samples to the whole range of uint8 or uint16; uint8 stays as it is."""
+    values = samples.values
+    if values.dtype.kind == "f":
+        levels: Pixels = _from_floats(values, images.float_range)
+    elif values.dtype == np.uint16:
+        white = samples.white or 2 ** (images.bit_depth or 16) - 1
+        levels = full_range(values, white)
+        levels = 65535 - levels if samples.is_inverted else levels
+    else:
+        levels = values
+    if images.bayer_pattern and levels.ndim == 2 and min(levels.shape) >= SMALLEST_MOSAIC_PX:
+        levels = cv2.cvtColor(levels, getattr(cv2, f"COLOR_Bayer{images.bayer_pattern.upper()}2RGB"))
+    return levels
 
-    Returns:
-        Shape `(height_px, width_px, channels)`, uint8; area-averaged when shrunk.
-    """
-    enough_px = (OVERSAMPLING * height_px, OVERSAMPLING * width_px)
-    pixels, _ = decode(content, limits, enough_px=enough_px)
-    image = with_channels(pixels, channels)
-    if image.shape[:2] != (height_px, width_px):
-        image = cv2.resize(image, (width_px, height_px), interpolation=cv2.INTER_AREA)
-    return image.reshape(height_px, width_px, channels)
+
+def _from_floats(values: NDArray[np.float32], float_range: tuple[float, float] | None) -> Pixels:
+    if float_range is None:
+        told = "floating-point pixels have no known range: set float_range = [black, white] in the line's table images"
+        raise UnreadableImageError(Reason.WRONG_MODE, told)
+    if not np.isfinite(values).all():
+        raise UnreadableImageError(Reason.WRONG_MODE, "floating-point pixels that are NaN or infinite")
+    black, white = float_range
+    return to_pixels(((values.astype(np.float64) - black) / (white - black)).astype(np.float32), np.dtype(np.uint16))
 
 
-def measure_files(paths: Sequence[Path], limits: DecodeLimits) -> Iterator[Measured]:
+def measure_files(paths: Sequence[Path], limits: DecodeLimits, images: ImageSettings = AS_STATED) -> Iterator[Measured]:
     """Measure files in decoding processes, in the order given.
 
     Nothing in a file can stop this: a file that hangs is `decode_timeout`, one that ends its
@@ -134,10 +187,19 @@ def measure_files(paths: Sequence[Path], limits: DecodeLimits) -> Iterator[Measu
     Raises:
         OSError: If a file cannot be read, which says nothing about what is in it.
     """
+    if not can_limit_memory():
+        import structlog  # a decoding process imports this module and needs no log
+
+        structlog.get_logger().warning(
+            "memory_of_decoders_not_limited",
+            advice="this system cannot limit the memory of a process: limits of bytes, pixels and time still hold",
+        )
     context = multiprocessing.get_context("spawn")
     with ProcessPool(limits.num_processes, context=context, initializer=_settle_in, initargs=(limits,)) as pool:
         # chunks of one: a time limit and a crash then belong to one file
-        results = pool.map(_measure_file, paths, [limits] * len(paths), timeout=limits.timeout_seconds).result()
+        results = pool.map(
+            _measure_file, paths, [limits] * len(paths), [images] * len(paths), timeout=limits.timeout_seconds
+        ).result()
         for _ in paths:
             try:
                 yield next(results)
@@ -149,13 +211,33 @@ def measure_files(paths: Sequence[Path], limits: DecodeLimits) -> Iterator[Measu
                 yield Measured(None, Reason.TOO_LARGE, "needs more memory than allowed")
 
 
-def _measure_file(path: Path, limits: DecodeLimits) -> Measured:
+def measure_content(content: bytes, limits: DecodeLimits, images: ImageSettings = AS_STATED) -> ImageFacts:
+    """Decode and measure one file in this process; raises as `decode`."""
+    samples = _read_samples(content, limits)
+    return measure(to_eight_bits(_grey_levels(samples, images)), mode=samples.mode, **_depth(samples))
+
+
+def _measure_file(path: Path, limits: DecodeLimits, images: ImageSettings) -> Measured:
     content, sha256 = _read(path, limits)
     try:
-        pixels, mode = decode(content, limits)
-        return Measured(measure(pixels, mode=mode), sha256=sha256)
+        return Measured(measure_content(content, limits, images), sha256=sha256)
     except UnreadableImageError as error:
         return Measured(None, Reason(error.reason), error.detail, sha256)
+
+
+class _Depth(TypedDict):
+    bit_depth: int
+    used_bits: int | None
+
+
+def _depth(samples: Samples) -> _Depth:
+    """How many bits samples have, and how many of them are used where the file does not say how many count."""
+    if samples.values.dtype.kind == "f":
+        return {"bit_depth": 32, "used_bits": None}
+    if samples.white is not None:
+        return {"bit_depth": samples.white.bit_length(), "used_bits": None}
+    used = int(samples.values.max()).bit_length()
+    return {"bit_depth": 16, "used_bits": used if used >= FEWEST_BITS else None}
 
 
 def _read(path: Path, limits: DecodeLimits) -> tuple[bytes, str]:
@@ -170,39 +252,10 @@ def _read(path: Path, limits: DecodeLimits) -> tuple[bytes, str]:
 
 
 def _settle_in(limits: DecodeLimits) -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (limits.max_memory_bytes, hard))
+    limit_memory(limits.max_memory_bytes)
     cv2.setNumThreads(1)
     # libtiff and Pillow comment on every oddity of a broken file; its reason code says enough
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-
-
-def _pixels(image: Image.Image, limits: DecodeLimits, enough_px: tuple[int, int] | None) -> Pixels:
-    if image.width * image.height > limits.max_pixels:
-        raise UnreadableImageError(
-            Reason.TOO_LARGE, f"{image.width}×{image.height} px, at most {limits.max_pixels:,} pixels are decoded"
-        )
-    if getattr(image, "n_frames", 1) > 1:
-        raise UnreadableImageError(Reason.MULTIPLE_FRAMES, f"{image.n_frames} frames, expected one")  # type: ignore[attr-defined]
-    if enough_px:
-        # the longer side in both directions: the image may yet be turned by its EXIF orientation
-        image.draft(None, (max(enough_px), max(enough_px)))
-    image.load()
-    ImageOps.exif_transpose(image, in_place=True)
-    if image.mode in SIXTEEN_BITS:
-        return _eight_bits(np.asarray(image))
-    if image.mode == "F":
-        raise UnreadableImageError(Reason.WRONG_MODE, "floating-point pixels have no known range, expected integers")
-    wanted = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    return np.asarray(image if image.mode == wanted else image.convert(wanted))
-
-
-def _eight_bits(deep: np.ndarray) -> Pixels:
-    """Scale 16-bit greys; Pillow's own convert would saturate everything above 255."""
-    if deep.size and (deep.min() < 0 or deep.max() > 65535):
-        raise UnreadableImageError(Reason.WRONG_MODE, "32-bit pixels outside 0 … 65535, expected 8 or 16 bits")
-    scaled: Pixels = (deep.astype(np.uint32) // 257).astype(np.uint8)
-    return scaled
 
 
 def _broken(error: Exception, content: bytes) -> Reason:

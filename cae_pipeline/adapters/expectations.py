@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cae_pipeline.domain.facts import FACT_TYPES, FACTS
+from cae_pipeline.domain.image_settings import SENSOR_BITS
 from cae_pipeline.domain.limits import FactLimits
 from cae_pipeline.domain.line import ValidationSettings
 from cae_pipeline.domain.outcome import Reason
@@ -172,8 +173,20 @@ def _detail(expectation: ImageExpectation, row: FactsRow) -> str:
             return f"same as {row.duplicate_of}"
         case "near_duplicate_of":
             return f"almost the same as {row.near_duplicate_of}"
+        case "used_bits":
+            return _told_of_depth(expectation, row)
         case column:
             return f"{column} {shown(getattr(row.facts, column))}, wanted {expectation.wanted}"
+
+
+def _told_of_depth(expectation: ImageExpectation, row: FactsRow) -> str:
+    """Name the range that is used, and the knob; `used_bits` is there, or nothing would have failed."""
+    used = int(row.facts.used_bits or 0) if row.facts else 0
+    if expectation.reason is Reason.UNUSED_RANGE:
+        depth = next(bits for bits in SENSOR_BITS if bits >= used)
+        return f"values 0 to {2**used - 1} of 65535: set bit_depth = {depth} in the line's table images"
+    depth = int(expectation.high or 0)
+    return f"values up to {2**used - 1}, bit_depth = {depth} ends at {2**depth - 1}"
 
 
 def _counted(held: pd.Series) -> str:

@@ -35,7 +35,7 @@ class SyntheticDefects:
     """Copies of normal images with synthetic defects.
 
     Attributes:
-        images: Shape `(n, h, w, c)`, uint8.
+        images: Shape `(n, h, w, c)`, of the type of the normal images.
         masks: True where defective, shape `(n, h, w)`; in each mask somewhere.
     """
 
@@ -47,7 +47,7 @@ def with_defects(images: Pixels, *, seed: int) -> SyntheticDefects:
     """Put one synthetic defect, sometimes more, into a copy of each image.
 
     Args:
-        images: Normal images, shape `(n, h, w, c)`, uint8.
+        images: Normal images, shape `(n, h, w, c)`, uint8 or uint16.
         seed: The same seed puts the same defects into the same images.
     """
     random = np.random.default_rng(seed)
@@ -62,7 +62,7 @@ def add_defects(image: Pixels, other_image: Pixels, random: np.random.Generator)
     """Put at least one visible defect into a copy of one image.
 
     Args:
-        image: Shape `(h, w, c)`, uint8.
+        image: Shape `(h, w, c)`, uint8 or uint16.
         other_image: Another normal image of the same shape, which foreign texture is taken from.
         random: Draws masks, sources and places.
 
@@ -74,7 +74,7 @@ def add_defects(image: Pixels, other_image: Pixels, random: np.random.Generator)
     other_even = other_floats * gain_of(other_floats[None])[0]
     while True:
         changed, mask = _draw_defects(floats * gain, other_even, gain, random)
-        copy = to_pixels(changed / gain)
+        copy = to_pixels(changed / gain, image.dtype)
         # what rounding to grey values undoes is no defect
         mask = mask & (copy != image).any(axis=2)
         if mask.any():

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cae_pipeline.detector import format_four
 from cae_pipeline.detector.fusion import HeadProfile
 from cae_pipeline.detector.scorer import Forward, Scorer
+from cae_pipeline.domain.image_settings import ImageSettings
 from cae_pipeline.domain.images import Floats
 from cae_pipeline.domain.line import AutoencoderSettings, Head
 from cae_pipeline.errors import ArtefactError
@@ -131,8 +132,9 @@ def load_artefact(folder: Path, *, sha256: str) -> Artefact:
     if specification["format"] == format_four.FORMAT:
         specification = format_four.translated_specification(specification)
         arrays = format_four.translated_arrays(arrays)
-    knobs = specification["model"].items()
-    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in knobs}
+    known = _with_tuples(specification["model"])
+    # models of earlier versions have none
+    known["images"] = ImageSettings(**_with_tuples(known.get("images", {})))
     return Artefact(
         folder,
         replace(AutoencoderSettings(), **known),
@@ -141,6 +143,11 @@ def load_artefact(folder: Path, *, sha256: str) -> Artefact:
         format=specification["format"],
         **{name: arrays[name] for name in ARRAYS_OF_THE_MODEL},
     )
+
+
+def _with_tuples(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has lists where the settings have tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in knobs.items()}
 
 
 def is_complete(folder: Path) -> bool:

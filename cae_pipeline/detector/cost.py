@@ -20,6 +20,7 @@ from cae_pipeline.concurrency.fresh_process import run_module
 from cae_pipeline.concurrency.memory import peak_memory_bytes
 from cae_pipeline.detector.artefact import load_artefact
 from cae_pipeline.detector.sessions import onnx_forward
+from cae_pipeline.domain.images import white_of
 from cae_pipeline.errors import ArtefactError, ProcessFailedError
 
 REPEATS = 3
@@ -52,7 +53,10 @@ def main() -> None:
     artefact = load_artefact(Path(sys.argv[1]), sha256=sys.argv[2])
     scorer = artefact.scorer(onnx_forward(artefact.graph))
     settings, count = artefact.settings, scorer.images_per_minibatch
-    images = np.random.default_rng(0).integers(0, 256, (count, *settings.read_px, settings.channels), np.uint8)
+    kind = np.dtype(settings.pixel_type)
+    images = np.random.default_rng(0).integers(
+        0, white_of(kind) + 1, (count, *settings.read_px, settings.channels), kind
+    )
     seconds = []
     for _ in range(1 + REPEATS):  # the first one warms up
         started = time.perf_counter()

@@ -20,7 +20,7 @@ MINIBATCH_SIZE = 16
 """Tiles the networks see at once: enough to keep a core busy, few enough to stay in its cache."""
 
 Forward: TypeAlias = Callable[[Pixels], NetworkOutputs]
-"""Runs all networks on `MINIBATCH_SIZE` tiles, shape `(16, *tile_px, c)`, uint8."""
+"""Runs all networks on `MINIBATCH_SIZE` tiles, shape `(16, *tile_px, c)`, of the type that the settings say."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Scorer:
         """Score images on all cores, every one of which must get a score.
 
         Args:
-            images: Shape `(n, *settings.read_px, c)`, uint8; n may be 0.
+            images: Shape `(n, *settings.read_px, c)`, of the type that the settings say; n may be 0.
 
         Raises:
             NonFiniteScoreError: If a score is not finite, since the weights of the model are broken.
@@ -119,7 +119,7 @@ class Scorer:
         An image whose anomaly map is not finite gets the score NaN, and its neighbours the scores they get without it.
 
         Args:
-            images: Shape `(n, *settings.read_px, c)`, uint8; n may be 0.
+            images: Shape `(n, *settings.read_px, c)`, of the type that the settings say; n may be 0.
         """
         tiles = cut(images, self.settings)
         # without any image, one minibatch of no tiles still tells the shapes of the results

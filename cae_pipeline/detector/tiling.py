@@ -74,7 +74,7 @@ def cut(images: Pixels, model: AutoencoderSettings) -> Pixels:
     """Cut images into tiles.
 
     Args:
-        images: Shape `(n, *model.read_px, c)`, uint8.
+        images: Shape `(n, *model.read_px, c)`, of the type that the model says.
         model: With `tiles` settled, or none.
 
     Returns:

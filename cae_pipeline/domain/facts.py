@@ -9,16 +9,18 @@ database, and a row in `docs/results.md`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 HASH_SIDE = 16
 """Rows and columns of the difference hash; 256 bits."""
+EIGHT_BITS = 8
+"""Bits per sample of most images there are."""
 RED, BLUE = 0, 2
 """Positions of the colours in an image's last axis."""
 
@@ -30,10 +32,14 @@ class DecodedImage:
     Attributes:
         pixels: Shape `(h, w)` or `(h, w, c)`, uint8, at least 1 px each way.
         mode: Pillow's name of the pixel format as delivered, such as `"L"` or `"RGB"`.
+        bit_depth: Bits per sample as delivered.
+        used_bits: Bits that the highest sample needs, where the file does not say how many of its 16 count.
     """
 
     pixels: NDArray[np.uint8]
     mode: str
+    bit_depth: int = EIGHT_BITS
+    used_bits: int | None = None
 
     @cached_property
     def grey(self) -> NDArray[np.float32]:
@@ -124,9 +130,14 @@ class Fact:
 
 
 def _fact(
-    measure_it: Callable[[DecodedImage], Any], meaning: str, *, is_watched: bool = False, max_length: int | None = None
+    measure_it: Callable[[DecodedImage], Any],
+    meaning: str,
+    *,
+    is_watched: bool = False,
+    max_length: int | None = None,
+    default: Any = MISSING,
 ) -> Any:
-    return field(metadata={"fact": Fact(measure_it, meaning, is_watched, max_length)})
+    return field(default=default, metadata={"fact": Fact(measure_it, meaning, is_watched, max_length)})
 
 
 @dataclass(frozen=True)
@@ -157,24 +168,38 @@ class ImageFacts:
     blue_share: float = _fact(
         lambda image: _colour_share(image, BLUE), "blue of all colour, 0 to 1; a third without colour", is_watched=True
     )
+    bit_depth: int | None = _fact(
+        lambda image: image.bit_depth, "bits per sample as delivered; 32 for floats", default=EIGHT_BITS
+    )
+    used_bits: int | None = _fact(
+        lambda image: image.used_bits,
+        "bits of 16 that the highest sample needs, where the file does not say its depth",
+        default=None,
+    )
 
 
 FACTS: Mapping[str, Fact] = MappingProxyType({one.name: one.metadata["fact"] for one in fields(ImageFacts)})
 """All facts by name, in their order."""
-FACT_TYPES: Mapping[str, type] = MappingProxyType(get_type_hints(ImageFacts))
-"""Name → int, float or str."""
+FACT_TYPES: Mapping[str, type] = MappingProxyType(
+    {name: (get_args(kind) or (kind,))[0] for name, kind in get_type_hints(ImageFacts).items()}
+)
+"""Name → int, float or str, also of a fact that an image may lack."""
 WATCHED_FACTS = tuple(name for name, fact in FACTS.items() if fact.is_watched)
 """Names of the facts that drift watches."""
 
 
-def measure(image: NDArray[np.uint8], *, mode: str) -> ImageFacts:
+def measure(
+    image: NDArray[np.uint8], *, mode: str, bit_depth: int = EIGHT_BITS, used_bits: int | None = None
+) -> ImageFacts:
     """Measure one decoded image.
 
     Args:
         image: Shape `(h, w)` or `(h, w, c)`, uint8, at least 1 px each way.
         mode: Pillow's name of the pixel format as delivered.
+        bit_depth: Bits per sample as delivered.
+        used_bits: Bits that the highest sample needs; None where the file says how many count.
     """
-    decoded = DecodedImage(image, mode)
+    decoded = DecodedImage(image, mode, bit_depth, used_bits)
     return ImageFacts(**{name: fact.measure(decoded) for name, fact in FACTS.items()})
 
 

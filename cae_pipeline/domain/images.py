@@ -1,4 +1,7 @@
-"""The array contract: uint8 `(h, w[, c])` as decoded, float32 `(n, h, w, c)` in [0, 1] for the network."""
+"""The array contract: uint8 or uint16 `(h, w[, c])` as decoded, float32 `(n, h, w, c)` in [0, 1] for the network.
+
+Whole numbers use the range of their type: white is 255 in uint8 and 65535 in uint16, whatever the camera's bit depth.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels: TypeAlias = NDArray[np.uint8]
+Pixels: TypeAlias = NDArray[np.uint8 | np.uint16]
+"""Of one type within an array: uint16 only where more than 8 bits per sample are kept."""
 Floats: TypeAlias = NDArray[np.float32]
 HalfFloats: TypeAlias = NDArray[np.float16]
 """How a training keeps what it learns from: an eighth of a grey value is fine enough."""
@@ -27,11 +31,11 @@ def with_channels(image: Pixels, channels: int) -> Pixels:
     """Give an image the number of channels the network was built for.
 
     Args:
-        image: Shape `(h, w)`, `(h, w, 1)` or `(h, w, 3)`, uint8.
+        image: Shape `(h, w)`, `(h, w, 1)` or `(h, w, 3)`, uint8 or uint16.
         channels: 1 (greyscale, by luminance) or 3 (colour; greys are repeated).
 
     Returns:
-        Shape `(h, w, channels)`, uint8.
+        Shape `(h, w, channels)`, of the same type.
 
     Example:
         >>> with_channels(np.zeros((4, 6, 3), np.uint8), 1).shape
@@ -41,14 +45,45 @@ def with_channels(image: Pixels, channels: int) -> Pixels:
     if cube.shape[2] == channels:
         return cube
     if channels == 1:
-        grey: Pixels = np.rint(cube.astype(np.float32) @ LUMINANCE).astype(np.uint8)
+        grey: Pixels = np.rint(cube.astype(np.float32) @ LUMINANCE).astype(cube.dtype)
         return grey[..., None]
     return np.repeat(cube, channels, axis=2)
 
 
 def to_floats(images: Pixels) -> Floats:
-    """Scale uint8 in [0, 255] to float32 in [0, 1]; the shape stays."""
-    return images.astype(np.float32) / np.float32(255)
+    """Scale uint8 in [0, 255] or uint16 in [0, 65535] to float32 in [0, 1]; the shape stays."""
+    return images.astype(np.float32) / np.float32(white_of(images.dtype))
+
+
+def white_of(kind: np.dtype[Any]) -> int:
+    """The highest value of a type of whole numbers: 255 or 65535."""
+    return int(np.iinfo(kind).max)
+
+
+def full_range(values: NDArray[np.uint16], white: int) -> NDArray[np.uint16]:
+    """Stretch samples of fewer bits to all 16, so that each grey level stays one of its own.
+
+    Args:
+        values: Any shape, uint16; what is higher than `white` becomes white.
+        white: The highest value a sample may have, 1 to 65535.
+
+    Example:
+        >>> full_range(np.array([0, 1, 4095], np.uint16), 4095).tolist()
+        [0, 16, 65535]
+    """
+    if white == white_of(values.dtype):
+        return values
+    levels = np.minimum(np.arange(2**16, dtype=np.uint32), white)
+    table = ((levels * np.uint64(65535) + white // 2) // white).astype(np.uint16)
+    return table[values]
+
+
+def to_eight_bits(images: Pixels) -> NDArray[np.uint8]:
+    """Round uint16 to the nearest of 256 grey values; uint8 stays as it is, and so does the shape."""
+    if images.dtype == np.uint8:
+        return images  # type: ignore[return-value]
+    table = ((np.arange(2**16, dtype=np.uint32) + 128) // 257).astype(np.uint8)
+    return table[images]
 
 
 def even_gain(images: Floats) -> Floats:
@@ -71,9 +106,9 @@ def gain_of(images: Floats) -> Floats:
     return gain
 
 
-def to_pixels(images: Floats) -> Pixels:
-    """Scale float32 in [0, 1] to uint8 in [0, 255], clipping what lies outside; the shape stays."""
-    pixels: Pixels = np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
+def to_pixels(images: Floats, kind: type[np.uint8] | np.dtype[Any] = np.uint8) -> Pixels:
+    """Scale float32 in [0, 1] to the whole range of uint8 or uint16, clipping what lies outside; the shape stays."""
+    pixels: Pixels = np.rint(np.clip(images, 0, 1) * white_of(np.dtype(kind))).astype(kind)
     return pixels
 
 

@@ -25,6 +25,8 @@ SHARPNESS_MARGIN = 0.7
 """Share of the sharpness of the softest normal images below which an image is out of focus."""
 MAX_NEAR_DUPLICATE_BITS = 10
 """4 % of the 256 bits: what recompression and slight noise change."""
+MIN_USED_BITS = 15
+"""Of 16, where nobody has said how many count: cameras have up to 14."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,13 @@ class FactLimits:
     min_contrast: float
     min_sharpness: float
     max_near_duplicate_bits: int | None
+    min_used_bits: int | None = None
+    max_used_bits: int | None = None
 
 
-def limits_for(settings: ValidationSettings, normal: Sequence[ImageFacts]) -> FactLimits:
+def limits_for(
+    settings: ValidationSettings, normal: Sequence[ImageFacts], *, bit_depth: int | None = None
+) -> FactLimits:
     """Take each limit from the line's settings, else from its normal images, else from common sense.
 
     A learnt limit of brightness lies one whole span of the normal images (their 0.5 % to 99.5 %
@@ -51,6 +57,8 @@ def limits_for(settings: ValidationSettings, normal: Sequence[ImageFacts]) -> Fa
     Args:
         settings: The line's own limits; unset ones are learnt.
         normal: Facts of images known to be normal; fewer than 20 teach nothing.
+        bit_depth: Bits that count in 16-bit files which do not say it; None if nobody knows, so that a file that leaves
+            bits unused may be one of fewer bits.
     """
     learnt = _learn(normal) if len(normal) >= MIN_NORMAL_IMAGES else _UNTAUGHT
     return FactLimits(
@@ -64,6 +72,8 @@ def limits_for(settings: ValidationSettings, normal: Sequence[ImageFacts]) -> Fa
         max_near_duplicate_bits=_first(settings.max_near_duplicate_bits, learnt.max_near_duplicate_bits)
         if settings.near_duplicates
         else None,
+        min_used_bits=MIN_USED_BITS if bit_depth is None else None,
+        max_used_bits=bit_depth,
     )
 
 

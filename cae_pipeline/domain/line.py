@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from cae_pipeline.domain.calendar import WEEKDAYS, Weekday
+from cae_pipeline.domain.image_settings import ImageSettings
 
 Count: TypeAlias = Annotated[int, Ge(1)]
 Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
@@ -92,6 +93,20 @@ class AutoencoderSettings:
     """Error maps that the anomaly map is fused from; see docs/quality.md."""
     backbone_weights: str = ""
     """Local weights file of Keras' MobileNetV2 without top; its features then replace the learnt filters."""
+    images: ImageSettings = field(default_factory=ImageSettings)
+    """How a trained model reads images: settled from the line's table `images` when it is trained."""
+
+    @property
+    def pixel_type(self) -> Literal["uint8", "uint16"]:
+        """Type of the pixels that the network is given."""
+        return "uint16" if self.images.network_bits == 16 else "uint8"
+
+    @property
+    def reading(self) -> tuple[object, ...]:
+        """What two models must have in common to judge the same pixels."""
+        images = self.images
+        how = (images.bit_depth, images.bayer_pattern, images.float_range)
+        return (self.read_px, self.channels, self.pixel_type, *how)
 
     @property
     def tile_px(self) -> tuple[int, int]:
@@ -277,6 +292,7 @@ class Line:
     """Days of the week on which images are expected; on others nobody is told that none have come."""
     closed_dates: tuple[date | str, ...] = ()
     """Dates without images, such as "2026-05-01", or a first and a last one, such as "2026-12-24/2027-01-01"."""
+    images: ImageSettings = field(default_factory=ImageSettings)
     model: AutoencoderSettings = field(default_factory=AutoencoderSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)

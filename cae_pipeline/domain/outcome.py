@@ -35,6 +35,8 @@ class Reason(StrEnum):
     MULTIPLE_FRAMES = "multiple_frames"  # an animation or several pages
     WRONG_SIZE = "wrong_size"
     WRONG_MODE = "wrong_mode"
+    UNUSED_RANGE = "unused_range"  # a 16-bit file that holds fewer bits, and nobody has said how many
+    BEYOND_RANGE = "beyond_range"  # values above those that the bit depth holds
     BLANK = "blank"  # hardly any contrast
     TOO_DARK = "too_dark"
     TOO_BRIGHT = "too_bright"
@@ -59,7 +61,17 @@ class Reason(StrEnum):
         return self in OUT_OF_LIMITS
 
 
-OUT_OF_LIMITS = frozenset({Reason.WRONG_MODE, Reason.BLANK, Reason.TOO_DARK, Reason.TOO_BRIGHT, Reason.BLURRED})
+OUT_OF_LIMITS = frozenset(
+    {
+        Reason.WRONG_MODE,
+        Reason.UNUSED_RANGE,
+        Reason.BEYOND_RANGE,
+        Reason.BLANK,
+        Reason.TOO_DARK,
+        Reason.TOO_BRIGHT,
+        Reason.BLURRED,
+    }
+)
 """A fact of the image lies outside its limits: more likely a fault of the camera than of the product."""
 ODD = OUT_OF_LIMITS | {Reason.NEAR_DUPLICATE}
 """What is said of an image that is accepted all the same: validation never hides a product."""

@@ -68,6 +68,9 @@ def image_expectations(limits: FactLimits) -> tuple[ImageExpectation, ...]:
         ImageExpectation("width_px", Reason.WRONG_SIZE, low=limits.width_px, high=limits.width_px),
         ImageExpectation("height_px", Reason.WRONG_SIZE, low=limits.height_px, high=limits.height_px),
         ImageExpectation("mode", Reason.WRONG_MODE, allowed=limits.modes),
+        # first: what is read at the wrong depth is dark and blank besides
+        ImageExpectation("used_bits", Reason.UNUSED_RANGE, low=limits.min_used_bits),
+        ImageExpectation("used_bits", Reason.BEYOND_RANGE, high=limits.max_used_bits),
         ImageExpectation("brightness", Reason.TOO_DARK, low=limits.min_brightness),
         ImageExpectation("brightness", Reason.TOO_BRIGHT, high=limits.max_brightness),
         ImageExpectation("contrast", Reason.BLANK, low=limits.min_contrast),

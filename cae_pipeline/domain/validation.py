@@ -95,7 +95,14 @@ class BatchValidation:
     @property
     def num_quarantined(self) -> int:
         """Images that fail an expectation which keeps them from scoring."""
-        return len({failure.row_id for failure in self.failures if failure.reason.hides})
+        return len(
+            {
+                failure.row_id
+                for result in self.of_images
+                for failure in result.failures
+                if failure.reason.hides or result.expectation.column == "decoding"
+            }
+        )
 
     @property
     def num_odd(self) -> int:

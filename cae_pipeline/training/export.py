@@ -51,7 +51,12 @@ def to_onnx(parts: Parts) -> bytes:
         warnings.simplefilter("ignore")  # Keras tries what numpy 2 no longer has before it helps itself
         path = Path(folder) / "networks.onnx"
         components = parts.pca.components
-        signature = [[tf.TensorSpec(shape, tf.uint8, name=INPUT), tf.TensorSpec(components.shape, name=COMPONENTS)]]
+        signature = [
+            [
+                tf.TensorSpec(shape, tf.as_dtype(settings.pixel_type), name=INPUT),
+                tf.TensorSpec(components.shape, name=COMPONENTS),
+            ]
+        ]
         # apart, because the exporter copies constants many times over, and this one is most of the model
         build_forward(parts, components_apart=True).export(
             path, format="onnx", verbose=False, input_signature=signature
@@ -69,7 +74,7 @@ def check_agreement(exported: Scorer, reference: Scorer, images: Pixels) -> Agre
     Args:
         exported: The model as it will serve.
         reference: The same model, run by Keras.
-        images: Shape `(n, *read_px, c)`, uint8, n > 0.
+        images: Shape `(n, *read_px, c)`, of the type that the settings say, n > 0.
 
     Raises:
         ArtefactError: If they differ by more than rounding can explain.

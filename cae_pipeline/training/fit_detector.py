@@ -69,7 +69,7 @@ def fit_detector(
     """Fit every part of a model to normal images.
 
     Args:
-        images: Shape `(n, *model.read_px, c)`, uint8.
+        images: Shape `(n, *model.read_px, c)`, of the type that the model says.
         split: Positions to learn from, and to stop by; the calibration set is not looked at.
         model: The networks.
         training: Preset, seed, augmentations.

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 
 from cae_pipeline.detector.scorer import Scorer
-from cae_pipeline.domain.images import Floats, Pixels
+from cae_pipeline.domain.images import Floats, Pixels, white_of
 
 SHIFT, DIAGONAL, DEGREES, ZOOM = 0.05, 0.035, 3.0, 0.06
 """Shares of the sides of an image, an angle, and a share of the distance: how far a bumped camera moves."""
 STRAY_LIGHT = 14
-"""Grey values added to every pixel, or taken from it."""
+"""Grey values of 255 added to every pixel, or taken from it."""
 MAX_IMAGES = 64
 
 
@@ -22,7 +22,7 @@ def measure_nuisance_directions(scorer: Scorer, images: Pixels) -> Floats:
 
     Args:
         scorer: Its networks give the latents.
-        images: Shape `(n, *read_px, c)`, uint8; the first 64 are enough.
+        images: Shape `(n, *read_px, c)`, uint8 or uint16; the first 64 are enough.
 
     Returns:
         One direction for each change, shape `(14, latent_size)`, float32.
@@ -30,7 +30,9 @@ def measure_nuisance_directions(scorer: Scorer, images: Pixels) -> Floats:
     sample = images[:MAX_IMAGES]
     usual_mean = scorer.score(sample).latents.mean(axis=0)
     moved = [_moved(sample, matrix) for matrix in _matrices(sample.shape[1:3])]
-    lit = [np.clip(sample.astype(np.int16) + light, 0, 255).astype(np.uint8) for light in (STRAY_LIGHT, -STRAY_LIGHT)]
+    white = white_of(sample.dtype)
+    stray = STRAY_LIGHT * white // 255
+    lit = [np.clip(sample.astype(np.int32) + light, 0, white).astype(sample.dtype) for light in (stray, -stray)]
     return np.stack([scorer.score(changed).latents.mean(axis=0) - usual_mean for changed in (*moved, *lit)])
 
 

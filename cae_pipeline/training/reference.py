@@ -14,7 +14,7 @@ from keras import ops
 
 from cae_pipeline.detector.error_maps import NetworkOutputs
 from cae_pipeline.detector.scorer import MINIBATCH_SIZE, Forward
-from cae_pipeline.domain.images import DARKEST, EVEN_BRIGHTNESS, Floats, Pixels
+from cae_pipeline.domain.images import DARKEST, EVEN_BRIGHTNESS, Floats, Pixels, white_of
 from cae_pipeline.domain.line import AutoencoderSettings
 from cae_pipeline.training.discriminator import discriminator_inputs
 from cae_pipeline.training.parts import Parts
@@ -28,11 +28,12 @@ def build_forward(parts: Parts, *, components_apart: bool = False) -> keras.Mode
         components_apart: Whether the components of the PCA are a second input instead of a constant.
 
     Returns:
-        A model from uint8 `(n, *tile_px, c)` to the arrays of `NetworkOutputs`, in their order.
+        A model from `(n, *tile_px, c)`, uint8 or uint16 as the settings say, to the arrays of `NetworkOutputs`, in
+        their order.
     """
     settings = parts.settings
-    tiles = keras.Input((*settings.tile_px, settings.channels), dtype="uint8", name="tiles")
-    pixels = ops.cast(tiles, "float32") / 255.0
+    tiles = keras.Input((*settings.tile_px, settings.channels), dtype=settings.pixel_type, name="tiles")
+    pixels = ops.cast(tiles, "float32") / float(white_of(np.dtype(settings.pixel_type)))
     # axis by axis: one long sum would round differently in every runtime
     mean = ops.mean(ops.mean(ops.mean(pixels, axis=3, keepdims=True), axis=2, keepdims=True), axis=1, keepdims=True)
     even = ops.clip(pixels * (EVEN_BRIGHTNESS / ops.maximum(mean, DARKEST)), 0.0, 1.0)
@@ -58,7 +59,7 @@ def build_forward(parts: Parts, *, components_apart: bool = False) -> keras.Mode
 def keras_forward(parts: Parts) -> Forward:
     """Make a function of a model that TensorFlow runs."""
     settings = parts.settings
-    run = compiled(build_forward(parts), (*settings.tile_px, settings.channels), dtype=tf.uint8)
+    run = compiled(build_forward(parts), (*settings.tile_px, settings.channels), dtype=tf.as_dtype(settings.pixel_type))
 
     def forward(tiles: Pixels) -> NetworkOutputs:
         return NetworkOutputs(*(array.numpy() for array in run(tiles)))

@@ -109,7 +109,7 @@ def test_a_manifest_that_is_touched_makes_nothing_due_and_what_was_missing_does(
     assert find_batches(plant.line, NIGHT, plant.services).not_ready == (BATCH,)
     _age(folder)
     assert _inspect(plant) == 5
-    assert {row.name: row.reason for row in asking.unscored(plant.services)} == {"ok00305.png": "missing"}
+    assert {row.name: row.reason for row in asking.odd_images(plant.services)} == {"ok00305.png": "missing"}
     (folder / "manifest.json").touch()
     assert _due(plant) == ()
     (folder / "ok00305.png").write_bytes(files["ok00305.png"])

@@ -61,7 +61,8 @@ def fit_model(
     """Train on one part of the normal images, learn what is usual from a second, the threshold from a third.
 
     Args:
-        images: Normal images, shape `(n, *line.model.read_px, c)`, uint8; `tiles` settled.
+        images: Normal images, shape `(n, *line.model.read_px, c)`, of the type that the model says; `tiles` and
+            `images` settled.
         image_ids: Their digests.
         line: Network, training and target.
         on_epoch: Told about every epoch.

@@ -87,14 +87,13 @@ def challenger_figures(
 def champion_figures(
     champion: ModelVersion, challenger: Scorer, evaluation: EvaluationSet, services: Services
 ) -> GateFigures | None:
-    """Measure the champion; one of another image size cannot judge these pixels, one whose files are broken nothing."""
+    """Measure the champion; one that reads otherwise cannot judge these pixels, one whose files are broken nothing."""
     try:
         scorer = load_model(champion, services)
     except ArtefactError as error:
         log.warning("champion_unreadable", model_version=champion.model_version, problem=str(error))
         return None
-    then, now = scorer.settings, challenger.settings
-    if (then.read_px, then.channels) != (now.read_px, now.channels):
+    if scorer.settings.reading != challenger.settings.reading:
         return None
     return model_figures(scorer, champion.threshold, evaluation)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ import structlog
 from cae_pipeline.adapters.results import images, model_versions
 from cae_pipeline.adapters.results.model_versions import ModelVersion, SnapshotImage
 from cae_pipeline.detector.tiling import with_tiles
+from cae_pipeline.domain.image_settings import settled
 from cae_pipeline.domain.images import Pixels
 from cae_pipeline.domain.line import AutoencoderSettings, Line
 from cae_pipeline.domain.outcome import AcceptedImage
@@ -33,8 +34,8 @@ class Snapshot:
 
     Attributes:
         images: Where they lie, in their order.
-        pixels: Shape `(n, *model.read_px, c)`, uint8.
-        model: The line's knobs, with the number of tiles settled.
+        pixels: Shape `(n, *model.read_px, c)`, of the type that the model says.
+        model: The line's knobs, with the number of tiles and the reading of images settled.
         sha256: Digest of which pictures they are.
         parts: Which part the images of the champion's snapshot played, by digest; they keep it in a refresh.
     """
@@ -70,7 +71,7 @@ def take_snapshot(line: Line, services: Services, *, refresh_of: ModelVersion | 
     rejected = _validate_normal_batches(line, services)
     with services.read() as connection:
         chosen, parts = _members(line, connection, refresh_of)
-    model = _with_tiles(line, chosen)
+    model = replace(_with_tiles(line, chosen), images=settled(line.images, [image.facts for image in chosen]))
     read = list(read_images(chosen, model, services, doing=f"read {line.name}"))
     good = [one for one in read if one.pixels is not None]
     for one in read:

@@ -7,15 +7,24 @@ from collections.abc import Sequence
 from cae_pipeline.adapters import storage
 from cae_pipeline.adapters.decoding import Measured, measure_files
 from cae_pipeline.domain.batch import Delivery
+from cae_pipeline.domain.image_settings import ImageSettings
 from cae_pipeline.domain.outcome import Reason, ValidatedImage
 from cae_pipeline.errors import StorageError
 from cae_pipeline.steps.services import Services
 
 
-def measure_members(delivery: Delivery, earlier: Sequence[ValidatedImage], services: Services) -> list[Measured]:
+def measure_members(
+    delivery: Delivery, earlier: Sequence[ValidatedImage], how: ImageSettings, services: Services
+) -> list[Measured]:
     """Measure the members that are there, and hold each one's bytes against those that were announced.
 
     What was measured of a member in an earlier delivery, and is not there any more, is measured still.
+
+    Args:
+        delivery: What has come.
+        earlier: The members of the delivery before it.
+        how: How pixels are read.
+        services: The outside world.
 
     Raises:
         StorageError: If a file cannot be read just now.
@@ -27,7 +36,8 @@ def measure_members(delivery: Delivery, earlier: Sequence[ValidatedImage], servi
     before = {(image.name, image.image_id): _as_before(image) for image in earlier if image.image_id}
     doing = f"validate {delivery.line}/{delivery.batch_id}"
     try:
-        decoded = iter(services.progress(measure_files(present, services.limits), total=len(present), doing=doing))
+        measured = measure_files(present, services.limits, how)
+        decoded = iter(services.progress(measured, total=len(present), doing=doing))
         found = [
             next(decoded) if there else before.get((member.name, member.sha256), _MISSING)
             for member, there in zip(delivery.members, is_there, strict=True)

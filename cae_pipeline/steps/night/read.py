@@ -25,7 +25,7 @@ class ReadImage:
 
     Attributes:
         image: Where it lies.
-        pixels: Shape `(*read_px, c)`, uint8; None if there are none.
+        pixels: Shape `(*read_px, c)`, of the type that the model says; None if there are none.
         failure: Why there are none, for good; None if there are some.
     """
 
@@ -43,9 +43,9 @@ def read_images(
 
 
 def stack(images: Sequence[ReadImage], model: AutoencoderSettings) -> Pixels:
-    """Stack pixels, shape `(n, h, w, c)`, uint8; images without pixels are left out."""
+    """Stack pixels, shape `(n, h, w, c)`, of the type that the model says; images without pixels are left out."""
     pixels = [image.pixels for image in images if image.pixels is not None]
-    return np.stack(pixels) if pixels else np.zeros((0, *model.read_px, model.channels), np.uint8)
+    return np.stack(pixels) if pixels else np.zeros((0, *model.read_px, model.channels), model.pixel_type)
 
 
 def read_image(image: AcceptedImage, model: AutoencoderSettings, services: Services) -> ReadImage:
@@ -65,7 +65,12 @@ def read_image(image: AcceptedImage, model: AutoencoderSettings, services: Servi
             return ReadImage(image, None, Failed(FailureReason.CHANGED, told))
         height_px, width_px = model.read_px
         pixels = read_for_network(
-            content, services.limits, height_px=height_px, width_px=width_px, channels=model.channels
+            content,
+            services.limits,
+            height_px=height_px,
+            width_px=width_px,
+            channels=model.channels,
+            images=model.images,
         )
         return ReadImage(image, pixels)
     except UnreadableImageError as error:

@@ -189,7 +189,7 @@ class _Judge:
             score=score,
             p_value=float(p_value),
             regions=regions(anomaly_map, threshold=threshold, delivered_px=delivered_px),
-            map_uri=str(uri),
+            map_uri=uri.as_posix(),
             map_unit=threshold,
             latent=scored.latents[position].astype("<f2").tobytes(),
         )

@@ -14,12 +14,15 @@ from cae_pipeline.adapters.results import batches, deliveries, images
 from cae_pipeline.adapters.results.batches import DeliveryRow
 from cae_pipeline.adapters.results.deliveries import Validation
 from cae_pipeline.domain.batch import Delivery, DeliveryStatus, Member, explain_emptiness
-from cae_pipeline.domain.limits import FactLimits, limits_for
+from cae_pipeline.domain.facts import ImageFacts
+from cae_pipeline.domain.image_settings import settled
+from cae_pipeline.domain.limits import limits_for
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import ImageStatus, Reason, ValidatedImage
 from cae_pipeline.domain.validation import BatchValidation, FactsRow, ImageFailure
 from cae_pipeline.errors import BatchRejectedError
 from cae_pipeline.reporting.data_docs import render_data_docs
+from cae_pipeline.steps.night.depth import measure_at_depth
 from cae_pipeline.steps.night.duplicates import Duplicates, find_duplicates
 from cae_pipeline.steps.night.measure import measure_members
 from cae_pipeline.steps.services import Services
@@ -87,15 +90,17 @@ def has_other_limits(line: Line, batch_id: str, services: Services) -> bool:
     """Whether a batch would be held against other limits today than it was."""
     with services.read() as connection:
         in_force = batches.find_in_force(connection, line.name, batch_id)
+    normal = _normal_facts(line, services)
+    limits = limits_for(line.validation, normal, bit_depth=settled(line.images, normal).bit_depth)
     # as the results database gives it back
-    today = json.loads(json.dumps(asdict(_limits(line, services))))
+    today = json.loads(json.dumps(asdict(limits)))
     return in_force is not None and dict(in_force.limits) != today
 
 
-def _limits(line: Line, services: Services) -> FactLimits:
+def _normal_facts(line: Line, services: Services) -> list[ImageFacts]:
     with services.read() as connection:
         normal = images.normal_images(connection, line.name, line.training.normal_batches)
-    return limits_for(line.validation, [image.facts for image in normal])
+    return [image.facts for image in normal]
 
 
 def _is_to_repeat(known: DeliveryRow, services: Services) -> bool:
@@ -132,8 +137,11 @@ def _told(row: DeliveryRow, *, already_there: bool) -> ValidatedBatch:
 
 def _validate(line: Line, delivery: Delivery, earlier: Sequence[ValidatedImage], services: Services) -> Validation:
     """Read, measure and judge; everything but the rows of the results table."""
-    limits = _limits(line, services)
-    measured = measure_members(delivery, earlier, services)
+    normal = _normal_facts(line, services)
+    measured, bit_depth = measure_at_depth(
+        line, delivery, normal, measure=lambda how: measure_members(delivery, earlier, how, services)
+    )
+    limits = limits_for(line.validation, normal, bit_depth=bit_depth)
     duplicates = find_duplicates(line, delivery, measured, limits, services)
     validation = expectations.validate_facts(
         _facts_rows(delivery, measured, duplicates),
@@ -195,7 +203,8 @@ def _validated_images(
 def _judged(image: ValidatedImage, failures: Sequence[ImageFailure], *, is_rejected: bool) -> ValidatedImage:
     """Say what became of one image: a reason that hides it comes before one that is only odd."""
     detail = "; ".join(f"{failure.reason}: {failure.detail}" for failure in failures)
-    hiding = [failure.reason for failure in failures if failure.reason.hides]
+    # whatever the reason, what has no facts could not be decoded
+    hiding = [failure.reason for failure in failures if failure.reason.hides or image.facts is None]
     if hiding:
         return replace(image, status=ImageStatus.QUARANTINED, reason=hiding[0], detail=detail)
     first = failures[0].reason if failures else None

@@ -19,13 +19,14 @@ from cae_pipeline.concurrency.memory import peak_memory_bytes
 from cae_pipeline.detector.convolution import describe
 from cae_pipeline.detector.scorer import Scorer
 from cae_pipeline.detector.tiling import with_tiles
+from cae_pipeline.domain.image_settings import settled
 from cae_pipeline.domain.images import Floats, Pixels
 from cae_pipeline.domain.line import AutoencoderSettings, Head, Line
 from cae_pipeline.errors import UnreadableImageError
 from cae_pipeline.statistics.metrics import ImageFigures, auroc, image_figures
 from cae_pipeline.statistics.pixel_metrics import pixel_figures
 from cae_pipeline.steps.life.fit import FittedModel, fit_model
-from cae_pipeline.steps.offline.image_set import NORMAL, ImageSet, delivered_px
+from cae_pipeline.steps.offline.image_set import NORMAL, ImageSet, delivered_px, facts_of
 from cae_pipeline.steps.services import Progress
 from cae_pipeline.training.fit_autoencoder import OnEpoch
 
@@ -72,7 +73,9 @@ def evaluate_set(
     Raises:
         TooFewNormalImagesError: If there are too few normal images for the target.
     """
-    line = replace(line, model=with_tiles(line.model, delivered_px=delivered_px(images.train, limits)))
+    model_settings = with_tiles(line.model, delivered_px=delivered_px(images.train, limits, line.images))
+    how_read = settled(line.images, facts_of(images.train, limits, line.images))
+    line = replace(line, model=replace(model_settings, images=how_read))
     train, unreadable = _read(images.train, line.model, limits, progress)
     line = _affordable(line, len(train))
     model = fit_model(np.stack(list(train.values())), _digests(train), line, on_epoch=on_epoch)
@@ -205,6 +208,7 @@ def _read(
                 height_px=model.read_px[0],
                 width_px=model.read_px[1],
                 channels=model.channels,
+                images=model.images,
             )
         except UnreadableImageError as error:
             log.warning("image_left_out", path=str(path), problem=str(error))

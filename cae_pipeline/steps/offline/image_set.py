@@ -9,7 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from cae_pipeline.adapters.decoding import DecodeLimits, decode
+from cae_pipeline.adapters.decoding import AS_STATED, DecodeLimits, decode, measure_content
+from cae_pipeline.domain.facts import ImageFacts
+from cae_pipeline.domain.image_settings import MIN_NORMAL_IMAGES, ImageSettings
 from cae_pipeline.errors import CaeError, UnreadableImageError
 
 NORMAL = "good"
@@ -55,11 +57,11 @@ def find_image_set(folder: Path) -> ImageSet:
     return ImageSet(folder.resolve().name, tuple(train), tuple(test))
 
 
-def channels_of(paths: Sequence[Path], limits: DecodeLimits) -> Literal[1, 3]:
+def channels_of(paths: Sequence[Path], limits: DecodeLimits, images: ImageSettings = AS_STATED) -> Literal[1, 3]:
     """3 if any of some images shows colour, else 1; a grey image saved as RGB has none."""
     for path in paths[:20]:
         try:
-            pixels, _ = decode(path.read_bytes(), limits)
+            pixels, _ = decode(path.read_bytes(), limits, images)
         except UnreadableImageError:
             continue
         if pixels.ndim == 3 and int(np.ptp(pixels.astype(np.int16), axis=2).max()) > 16:
@@ -67,7 +69,7 @@ def channels_of(paths: Sequence[Path], limits: DecodeLimits) -> Literal[1, 3]:
     return 1
 
 
-def delivered_px(paths: Sequence[Path], limits: DecodeLimits) -> tuple[int, int]:
+def delivered_px(paths: Sequence[Path], limits: DecodeLimits, images: ImageSettings = AS_STATED) -> tuple[int, int]:
     """Median rows and columns of some images.
 
     Raises:
@@ -77,13 +79,24 @@ def delivered_px(paths: Sequence[Path], limits: DecodeLimits) -> tuple[int, int]
     problem: UnreadableImageError | None = None
     for path in paths[:20]:
         try:
-            sizes.append(decode(path.read_bytes(), limits)[0].shape[:2])
+            sizes.append(decode(path.read_bytes(), limits, images)[0].shape[:2])
         except UnreadableImageError as error:
             problem = error
     if not sizes and problem is not None:
         raise problem
     height, width = np.median(sizes, axis=0)
     return int(height), int(width)
+
+
+def facts_of(paths: Sequence[Path], limits: DecodeLimits, images: ImageSettings = AS_STATED) -> list[ImageFacts]:
+    """Measure the first of some images, those that can be read: enough of them to teach a bit depth."""
+    found = []
+    for path in paths[:MIN_NORMAL_IMAGES]:
+        try:
+            found.append(measure_content(path.read_bytes(), limits, images))
+        except UnreadableImageError:
+            continue
+    return found
 
 
 def contaminated(images: ImageSet, share: float, *, seed: int) -> tuple[ImageSet, tuple[Path, ...]]:

@@ -5,6 +5,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -95,7 +96,7 @@ def test_every_pixel_format_becomes_grey_or_colour(mode: str, shape: tuple[int, 
 
 
 def test_the_network_gets_the_size_and_channels_it_was_built_for() -> None:
-    knobs = {"height_px": 20, "width_px": 30}
+    knobs: dict[str, Any] = {"height_px": 20, "width_px": 30}
     assert read_for_network(WHOLE, LIMITS, channels=1, **knobs).shape == (20, 30, 1)
     assert read_for_network(WHOLE, LIMITS, channels=3, **knobs).shape == (20, 30, 3)
     constant = read_for_network(png(np.full((50, 50), 77, np.uint8)), LIMITS, channels=1, **knobs)

@@ -42,13 +42,20 @@ def test_every_fact_says_what_it_is_and_only_numbers_are_watched() -> None:
     assert list(FACTS) == [field.name for field in fields(ImageFacts)]
     assert all(fact.meaning for fact in FACTS.values())
     assert {FACT_TYPES[name] for name in WATCHED_FACTS} == {float}
-    assert set(FACTS) - set(WATCHED_FACTS) == {"width_px", "height_px", "mode", "difference_hash"}
+    assert set(FACTS) - set(WATCHED_FACTS) == {
+        "width_px",
+        "height_px",
+        "mode",
+        "difference_hash",
+        "bit_depth",
+        "used_bits",
+    }
     texts = [name for name, kind in FACT_TYPES.items() if kind is str]
     assert [name for name, fact in FACTS.items() if fact.max_length] == texts
 
 
 def test_what_is_measured_has_the_type_that_its_field_says() -> None:
-    measured = measure(np.zeros((5, 5, 3), np.uint8), mode="RGB")
+    measured = measure(np.zeros((5, 5, 3), np.uint8), mode="RGB", bit_depth=16, used_bits=12)
     assert {name: type(getattr(measured, name)) for name in FACTS} == dict(FACT_TYPES)
 
 
