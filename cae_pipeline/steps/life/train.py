@@ -114,7 +114,7 @@ def _log_outcome(run: tracking.TrackingRun, line: Line, snapshot: Snapshot, mode
             advice="they look unlike all others called normal and were not learnt from: look at them",
         )
     held_out = snapshot.pixels[list(model.split.calibration[:NUM_EXAMPLES])]
-    defective = with_defects(held_out, seed=line.training.seed).images
+    defective = with_defects(held_out, seed=line.training.seed, ignored=model.scorer.ignored_in_read).images
     for pixels, name in ((held_out, "normal"), (defective, "synthetic-defects")):
         scored = model.scorer.score(pixels)
         sheet = pictures.contact_sheet(
