@@ -121,7 +121,7 @@ def _calibrated(fresh: Scorer, images: Pixels, split: Split) -> Scorer:
 def settings_as_parameters(line: Line) -> dict[str, str | int | float]:
     """Flatten a line's knobs for MLflow, as in `model.filters` and `training.seed`."""
     flat: dict[str, str | int | float] = {"target_false_alarm_rate": line.target_false_alarm_rate}
-    for room in ("model", "training"):
+    for room in ("model", "area", "training"):
         for name, value in asdict(getattr(line, room)).items():
             flat[f"{room}.{name}"] = value if isinstance(value, str | int | float) else json.dumps(value)
     return flat

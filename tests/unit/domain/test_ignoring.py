@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ def test_a_mask_of_the_right_size_stays_as_it_is() -> None:
 
 
 def test_ignored_pixels_become_the_mean_of_the_others_in_the_type_of_the_image() -> None:
-    images = np.full((2, 4, 4, 3), 50, np.uint16)
+    images: Any = np.full((2, 4, 4, 3), 50, np.uint16)
     ignored = np.zeros((4, 4), np.bool_)
     ignored[:2] = True
     images[:, :2] = 60_000
