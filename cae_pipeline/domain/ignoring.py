@@ -6,6 +6,9 @@ to the size at which images are read in such a way that no pixel that counts hol
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,11 +48,9 @@ def resized_ignored(ignored: Ignored, size_px: tuple[int, int]) -> Ignored:
     """
     if ignored.shape == tuple(size_px):
         return ignored
-    sums = np.zeros((ignored.shape[0] + 1, ignored.shape[1] + 1), np.int64)
-    sums[1:, 1:] = ignored.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
-    (top, bottom), (left, right) = (_seen(before, after) for before, after in zip(ignored.shape, size_px, strict=True))
-    within = sums[bottom][:, right] - sums[top][:, right] - sums[bottom][:, left] + sums[top][:, left]
-    return np.asarray(within > 0)
+    (height, width), (rows, columns) = ignored.shape, size_px
+    of_rows = np.stack([ignored[first:last].any(axis=0) for first, last in _seen(height, rows)])
+    return np.stack([of_rows[:, first:last].any(axis=1) for first, last in _seen(width, columns)], axis=1)
 
 
 def filled(images: Pixels, ignored: Ignored) -> Pixels:
@@ -84,12 +85,12 @@ def visible_box(ignored: Ignored) -> tuple[slice, slice]:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def _seen(before: int, after: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _seen(before: int, after: int) -> Iterator[tuple[int, int]]:
     """First and last (exclusive) of the pixels that each pixel of a resized side is made of."""
     scale = before / after
     # shrinking takes the mean of what a pixel covers, enlarging blends the two nearest
     reach = scale / 2 if scale >= 1 else 1.0
-    centres = (np.arange(after) + 0.5) * scale
-    first = np.floor(centres - reach + 1e-6).astype(np.intp)
-    last = np.ceil(centres + reach - 1e-6).astype(np.intp)
-    return np.clip(first, 0, before), np.clip(last, 0, before)
+    for number in range(after):
+        centre = (number + 0.5) * scale
+        # a little less, so that an edge on a pixel's border takes no other pixel in
+        yield max(0, math.floor(centre - reach + 1e-6)), min(before, math.ceil(centre + reach - 1e-6))

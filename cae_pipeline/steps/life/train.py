@@ -133,9 +133,7 @@ def _log_outcome(run: tracking.TrackingRun, line: Line, snapshot: Snapshot, mode
     defective = with_defects(held_out, seed=line.training.seed, ignored=model.scorer.ignored_in_read).images
     for pixels, name in ((held_out, "normal"), (defective, "synthetic-defects")):
         scored = model.scorer.score(pixels)
-        sheet = pictures.contact_sheet(
-            scored.inputs, scored.reconstructions, scored.maps, scored.scores, threshold=model.threshold.value
-        )
+        sheet = pictures.contact_sheet(scored, threshold=model.threshold.value, ignored=model.scorer.ignored)
         run.log_figure(sheet, f"contact-sheet-{name}.png")
 
 

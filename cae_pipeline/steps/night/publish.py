@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -12,7 +11,6 @@ import sqlalchemy as sa
 import structlog
 
 from cae_pipeline.adapters import storage
-from cae_pipeline.adapters.decoding import decode
 from cae_pipeline.adapters.results import drift_reports
 from cae_pipeline.adapters.results.queries import flagged, nights
 from cae_pipeline.domain.line import Line
@@ -21,6 +19,7 @@ from cae_pipeline.errors import ArtefactError, UnreadableImageError
 from cae_pipeline.reporting import night as report
 from cae_pipeline.reporting import pictures
 from cae_pipeline.reporting.night import FlaggedImage, LineNight
+from cae_pipeline.steps.night.draw import draw_image
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
@@ -105,15 +104,8 @@ def _flagged_image(row: ScoredImage, services: Services) -> FlaggedImage:
 def _pictures(row: ScoredImage, services: Services) -> tuple[str, str]:
     """The image and its map as `data:` addresses; empty if they cannot be shown, which stops no report."""
     try:
-        content = services.landing.path(row.line, row.batch_id, row.name).read_bytes()
-        if hashlib.sha256(content).hexdigest() != row.image_id:
-            log.warning("picture_left_out", name=row.name, problem="other bytes than those that were scored")
-            return "", ""
-        pixels, _ = decode(content, services.limits)
-        # a map has a unit of its own; the threshold may be another one by now
-        multiples = pictures.decode_map(services.workspace / row.map_uri) * (row.map_unit / row.threshold)
-        framed = pictures.framed(pictures.overlay(pixels, multiples), row.regions)
-        return tuple(pictures.data_uri(image, max_px=PICTURE_PX) for image in (pixels, framed))  # type: ignore[return-value]
+        drawn = draw_image(row, services)
+        return pictures.data_uri(drawn.pixels, max_px=PICTURE_PX), pictures.data_uri(drawn.overlay, max_px=PICTURE_PX)
     except (OSError, UnreadableImageError, ArtefactError) as error:
         log.warning("picture_left_out", name=row.name, problem=str(error))
         return "", ""
