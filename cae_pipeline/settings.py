@@ -7,6 +7,7 @@ import os
 import re
 import tomllib
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,8 @@ def read_lines(path: Path) -> dict[str, Line]:
         raise ConfigurationError(
             f"no product lines file at {path}. Write one with `cae lines init`, or set CAE_LINES_FILE."
         )
-    return parse_lines(read_toml(path), where=str(path))
+    lines = parse_lines(read_toml(path), where=str(path))
+    return {name: replace(line, area=line.area.beside(path.parent)) for name, line in lines.items()}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

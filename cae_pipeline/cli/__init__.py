@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from cae_pipeline.cli import evaluation, lines, models, nightly, queries, review, thresholds
+from cae_pipeline.cli import evaluation, lines, models, nightly, pictures, queries, review, thresholds
 from cae_pipeline.errors import CaeError
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for room in (nightly, models, thresholds, evaluation, queries, review, lines):
+for room in (nightly, models, thresholds, evaluation, queries, pictures, review, lines):
     room.add_to(app)
 
 EXIT_RETRYABLE, EXIT_REFUSED = 1, 3

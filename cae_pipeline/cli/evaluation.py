@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,6 +103,7 @@ def _settings_of(
 
     knobs = read_toml(config) if config else {}
     line = parse_lines({"lines": {"evaluated": knobs}}, where=str(config or "built-in knobs"))["evaluated"]
+    line = replace(line, area=line.area.beside(config.parent if config else Path()))
     settings = read_settings()
     return EvaluationSettings(
         with_training(line, seed=seed, preset=preset),

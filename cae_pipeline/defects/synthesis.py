@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from cae_pipeline.defects.masks import draw_mask
 from cae_pipeline.defects.sources import draw_source
+from cae_pipeline.domain.ignoring import Ignored, filled, visible_box
 from cae_pipeline.domain.images import Floats, Pixels, gain_of, to_floats, to_pixels
 
 VISIBLE = 0.02
@@ -43,19 +44,38 @@ class SyntheticDefects:
     masks: NDArray[np.bool_]
 
 
-def with_defects(images: Pixels, *, seed: int) -> SyntheticDefects:
+def with_defects(images: Pixels, *, seed: int, ignored: Ignored | None = None) -> SyntheticDefects:
     """Put one synthetic defect, sometimes more, into a copy of each image.
 
     Args:
         images: Normal images, shape `(n, h, w, c)`, uint8 or uint16.
         seed: The same seed puts the same defects into the same images.
+        ignored: Pixels that get no defect, shape `(h, w)` or `(n, h, w)`; some of each image must be left. In the
+            copies they are filled with the mean of the others.
     """
     random = np.random.default_rng(seed)
+    if ignored is not None:
+        return _with_defects_in_boxes(images, np.broadcast_to(ignored, images.shape[:3]), random)
     copies, masks = images.copy(), np.zeros(images.shape[:3], np.bool_)
     for index, image in enumerate(images):
         other_image = images[int(random.integers(len(images)))]
         copies[index], masks[index] = add_defects(image, other_image, random)
     return SyntheticDefects(copies, masks)
+
+
+def _with_defects_in_boxes(images: Pixels, ignored: Ignored, random: np.random.Generator) -> SyntheticDefects:
+    """Put defects into the smallest rectangle around what counts of each image: they are then as large as it wants."""
+    plain = filled(images, ignored)
+    copies, masks = plain.copy(), np.zeros(images.shape[:3], np.bool_)
+    for index, image in enumerate(plain):
+        box, other_image = visible_box(ignored[index]), plain[int(random.integers(len(plain)))]
+        counts = ~ignored[index][box]
+        while not masks[index].any():
+            changed, mask = add_defects(image[box], other_image[box], random)
+            copies[index][box] = np.where(counts[..., None], changed, image[box])
+            masks[index][box] = mask & counts
+    # the mean has moved with the defects
+    return SyntheticDefects(filled(copies, ignored), masks)
 
 
 def add_defects(image: Pixels, other_image: Pixels, random: np.random.Generator) -> tuple[Pixels, NDArray[np.bool_]]:

@@ -19,15 +19,19 @@ from numpy.typing import NDArray
 from cae_pipeline.detector import format_four
 from cae_pipeline.detector.fusion import HeadProfile
 from cae_pipeline.detector.scorer import Forward, Scorer
+from cae_pipeline.domain.ignoring import Ignored
 from cae_pipeline.domain.image_settings import ImageSettings
 from cae_pipeline.domain.images import Floats
 from cae_pipeline.domain.line import AutoencoderSettings, Head
 from cae_pipeline.errors import ArtefactError
 
 SPECIFICATION, ARRAYS, WEIGHTS, NETWORKS = "specification.json", "arrays.npz", "weights.npz", "networks.onnx"
-FORMAT = 5
-"""Written by this version; format 4 is read as well."""
+FORMAT = 6
+"""Written by this version. Formats 4 and 5 are read as well; format 5 is this one without an ignore mask."""
+FORMATS_READ = (format_four.FORMAT, 5, FORMAT)
 ARRAYS_OF_THE_MODEL = ("normal_scores", "normal_latents", "nuisance_directions")
+IGNORED_BITS, IGNORED_SIZE = "ignored.bits", "ignored.size_px"
+"""Eight pixels of the ignore mask in a byte, row by row, and its rows and columns; both are there or none."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Artefact:
         nuisance_directions: How the mean latent moves when the camera or the light does, shape `(k, latent_size)`.
         graph: All networks, as the bytes of an ONNX graph.
         format: The format that the files were written in.
+        ignored: Pixels of images as delivered that have no say, shape `(h, w)`; None if all have.
     """
 
     folder: Path
@@ -52,6 +57,7 @@ class Artefact:
     nuisance_directions: Floats
     graph: bytes
     format: int = FORMAT
+    ignored: Ignored | None = None
 
     def scorer(self, forward: Forward) -> Scorer:
         """Make a scorer of this model that runs its networks with `forward`."""
@@ -62,6 +68,7 @@ class Artefact:
             normal_scores=self.normal_scores,
             normal_latents=self.normal_latents,
             nuisance_directions=self.nuisance_directions,
+            ignored=self.ignored,
         )
 
     def weights(self) -> dict[str, NDArray[Any]]:
@@ -106,7 +113,7 @@ def save_artefact(
         for field in fields(profile)
     }
     of_the_model: dict[str, NDArray[Any]] = {name: getattr(scorer, name) for name in ARRAYS_OF_THE_MODEL}
-    _write_arrays(folder / ARRAYS, {**of_the_model, **profiles})
+    _write_arrays(folder / ARRAYS, {**of_the_model, **profiles, **_packed(scorer.ignored)})
     return digest(folder)
 
 
@@ -114,7 +121,7 @@ def load_artefact(folder: Path, *, sha256: str) -> Artefact:
     """Read a model back, if it is the one that was registered.
 
     Args:
-        folder: Where `save_artefact` wrote it, in this version or the one before (format 4).
+        folder: Where `save_artefact` wrote it, in this version or one before (formats 4 and 5).
         sha256: The digest that was registered.
 
     Raises:
@@ -141,6 +148,7 @@ def load_artefact(folder: Path, *, sha256: str) -> Artefact:
         {head: _profile(head, arrays) for head in specification["heads"]},
         graph=(folder / NETWORKS).read_bytes(),
         format=specification["format"],
+        ignored=_unpacked(arrays),
         **{name: arrays[name] for name in ARRAYS_OF_THE_MODEL},
     )
 
@@ -177,16 +185,29 @@ def _check_format(folder: Path) -> None:
         written = json.loads((folder / SPECIFICATION).read_text(encoding="utf-8"))["format"]
     except (OSError, ValueError, KeyError, TypeError):
         return  # a missing or broken specification is the digest's to tell
-    if written not in (FORMAT, format_four.FORMAT):
+    if written not in FORMATS_READ:
         raise ArtefactError(
-            f"the model in {folder} has format {written}, expected {FORMAT} or {format_four.FORMAT}: another version "
-            "of this program wrote it. Train the line again."
+            f"the model in {folder} has format {written}, expected one of {', '.join(map(str, FORMATS_READ))}: another "
+            "version of this program wrote it. Train the line again."
         )
 
 
 def _profile(head: Head, arrays: Mapping[str, NDArray[Any]]) -> HeadProfile:
     mean, spread, *numbers = (arrays[f"head_{head}.{field.name}"] for field in fields(HeadProfile))
     return HeadProfile(mean, spread, *(float(number) for number in numbers))
+
+
+def _packed(ignored: Ignored | None) -> dict[str, NDArray[Any]]:
+    if ignored is None:
+        return {}
+    return {IGNORED_BITS: np.packbits(ignored), IGNORED_SIZE: np.array(ignored.shape, np.int64)}
+
+
+def _unpacked(arrays: Mapping[str, NDArray[Any]]) -> Ignored | None:
+    if IGNORED_BITS not in arrays:
+        return None
+    height, width = (int(side) for side in arrays[IGNORED_SIZE])
+    return np.unpackbits(arrays[IGNORED_BITS], count=height * width).reshape(height, width).astype(np.bool_)
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cae_pipeline.detector.ignoring import IgnoredPlaces
 from cae_pipeline.domain.images import Floats, resized
 from cae_pipeline.domain.line import Head
 from cae_pipeline.errors import NonFiniteScoreError
@@ -51,7 +52,7 @@ class HeadProfile:
     fusion_weight: float
 
 
-def fit_profile(head: Head, errors: Floats) -> HeadProfile:
+def fit_profile(head: Head, errors: Floats, ignored: IgnoredPlaces | None = None) -> HeadProfile:
     """Learn what a head usually says from error maps of held-out normal images.
 
     The statistics of each place are blended with those of the whole image, which count as much as `PRIOR_IMAGES` images
@@ -60,24 +61,36 @@ def fit_profile(head: Head, errors: Floats) -> HeadProfile:
     Args:
         head: Whose error maps they are.
         errors: Shape `(n, h, w)`, float32.
+        ignored: Places of the maps that teach nothing.
 
     Returns:
         A profile with the fusion weight 1.
     """
-    prior = PRIOR_IMAGES / (PRIOR_IMAGES + len(errors))
+    visible, prior, place_mean, place_variance = _of_places(errors, ignored)
     # the mean stays sharp: the usual error of an edge must not leak to the places beside it
-    mean = (1 - prior) * errors.mean(axis=0) + prior * errors.mean()
-    variance = (1 - prior) * ndimage.gaussian_filter(errors.var(axis=0), SPREAD_BLUR_CELLS) + prior * errors.var()
-    spread = np.sqrt(variance) + MIN_SPREAD_SHARE * errors.std() + 1e-6
+    mean = (1 - prior) * place_mean + prior * visible.mean()
+    variance = (1 - prior) * ndimage.gaussian_filter(place_variance, SPREAD_BLUR_CELLS) + prior * visible.var()
+    spread = np.sqrt(variance) + MIN_SPREAD_SHARE * visible.std() + 1e-6
     profile = HeadProfile(
         mean.astype(np.float32), spread.astype(np.float32), zero_level=0.0, one_level=1.0, fusion_weight=1.0
     )
-    excess = _excess(head, errors, profile)
-    zero_level, one_level = float(np.median(excess)), float(np.median(_worst_places(excess)))
+    excess = _excess(head, errors, profile, ignored)
+    worst_places = _worst_places(excess)
+    if ignored is not None:
+        hidden = ignored.at(errors.shape[1:])
+        excess, worst_places = excess[~hidden], _worst_places(np.where(hidden, -np.inf, excess))
+    zero_level, one_level = float(np.median(excess)), float(np.median(worst_places))
     return replace(profile, zero_level=zero_level, one_level=max(one_level, zero_level + MIN_LEVEL_RANGE))
 
 
-def to_common_unit(head: Head, errors: Floats, profile: HeadProfile, *, size_px: tuple[int, int]) -> Floats:
+def to_common_unit(
+    head: Head,
+    errors: Floats,
+    profile: HeadProfile,
+    *,
+    size_px: tuple[int, int],
+    ignored: IgnoredPlaces | None = None,
+) -> Floats:
     """Bring the error maps of a head to the common unit: 0 is usual, 1 is the worst place of a usual normal image.
 
     Args:
@@ -85,12 +98,14 @@ def to_common_unit(head: Head, errors: Floats, profile: HeadProfile, *, size_px:
         errors: Shape `(n, h, w)`, float32.
         profile: What is usual for the head, of the same `(h, w)`.
         size_px: Rows and columns of the anomaly map.
+        ignored: Places that say nothing.
 
     Returns:
-        Shape `(n, *size_px)`, float32, ≥ 0.
+        Shape `(n, *size_px)`, float32, ≥ 0; 0 where it is ignored.
     """
-    level = (_excess(head, errors, profile) - profile.zero_level) / (profile.one_level - profile.zero_level)
-    return resized(np.maximum(level, 0), size_px)
+    level = (_excess(head, errors, profile, ignored) - profile.zero_level) / (profile.one_level - profile.zero_level)
+    maps = resized(np.maximum(level, 0), size_px)
+    return maps if ignored is None else np.where(ignored.at(size_px), np.float32(0), maps)
 
 
 def fuse(maps: Mapping[Head, Floats], weights: Mapping[Head, float]) -> Floats:
@@ -150,11 +165,30 @@ def check_finite(scores: NDArray[np.float64]) -> None:
         )
 
 
-def _excess(head: Head, errors: Floats, profile: HeadProfile) -> Floats:
+def _of_places(
+    errors: Floats, ignored: IgnoredPlaces | None
+) -> tuple[Floats, float | NDArray[np.float32], Floats, Floats]:
+    """What each place shows by itself.
+
+    Returns:
+        The errors that count, in any shape; the weight of the whole image against that of a place; mean and variance of
+        each place. A place that is ignored in all images has the weight 1 of the whole image, and its variance.
+    """
+    if ignored is None:
+        return errors, PRIOR_IMAGES / (PRIOR_IMAGES + len(errors)), errors.mean(axis=0), errors.var(axis=0)
+    hidden = ignored.at(errors.shape[1:])
+    places, visible = np.ma.array(errors, mask=hidden), errors[~hidden]
+    prior = (PRIOR_IMAGES / (PRIOR_IMAGES + (~hidden).sum(axis=0))).astype(np.float32)
+    return visible, prior, places.mean(axis=0).filled(0), places.var(axis=0).filled(visible.var())
+
+
+def _excess(head: Head, errors: Floats, profile: HeadProfile, ignored: IgnoredPlaces | None) -> Floats:
     """How far each place lies above what is usual there, in spreads, blurred within its own image."""
-    blur = BLUR_CELLS[head]
-    excess: Floats = ndimage.gaussian_filter((errors - profile.mean) / profile.spread, (0, blur, blur))
-    return excess
+    blur, excess = BLUR_CELLS[head], (errors - profile.mean) / profile.spread
+    if ignored is not None:
+        excess = np.where(ignored.at(errors.shape[1:]), np.float32(0), excess)
+    blurred: Floats = ndimage.gaussian_filter(excess, (0, blur, blur))
+    return blurred
 
 
 def _worst_places(maps: Floats) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy as np
 from cae_pipeline.concurrency.parallel import in_order
 from cae_pipeline.detector.error_maps import NetworkOutputs, error_maps
 from cae_pipeline.detector.fusion import HeadProfile, check_finite, fuse, scores_of, to_common_unit
+from cae_pipeline.detector.ignoring import IgnoredPlaces
 from cae_pipeline.detector.tiling import cut, join
+from cae_pipeline.domain.ignoring import Ignored, resized_ignored
 from cae_pipeline.domain.images import Floats, Pixels
 from cae_pipeline.domain.line import AutoencoderSettings, Head
 from cae_pipeline.statistics.conformal import Scores
@@ -68,6 +71,7 @@ class Scorer:
         normal_scores: Scores of held-out normal images, which p-values rest on, shape `(n,)`.
         normal_latents: Latents of normal images, which drift is held against, shape `(m, latent_size)`.
         nuisance_directions: How the mean latent moves when the camera or the light does, shape `(k, latent_size)`.
+        ignored: Pixels of images as delivered that have no say, shape `(h, w)`; None if all have.
     """
 
     settings: AutoencoderSettings
@@ -76,9 +80,17 @@ class Scorer:
     normal_scores: Scores
     normal_latents: Floats
     nuisance_directions: Floats
+    ignored: Ignored | None = None
 
     @classmethod
-    def fresh(cls, settings: AutoencoderSettings, forward: Forward, profiles: Mapping[Head, HeadProfile]) -> Scorer:
+    def fresh(
+        cls,
+        settings: AutoencoderSettings,
+        forward: Forward,
+        profiles: Mapping[Head, HeadProfile],
+        *,
+        ignored: Ignored | None = None,
+    ) -> Scorer:
         """Make a scorer of which nobody knows yet what it says of normal images."""
         no_latents = np.zeros((0, settings.latent_size), np.float32)
         return cls(
@@ -88,7 +100,13 @@ class Scorer:
             normal_scores=np.zeros(0),
             normal_latents=no_latents,
             nuisance_directions=no_latents,
+            ignored=ignored,
         )
+
+    @cached_property
+    def ignored_in_read(self) -> Ignored | None:
+        """Pixels of images as they are read that have no say, shape `read_px`; None if all have."""
+        return None if self.ignored is None else resized_ignored(self.ignored, self.settings.read_px)
 
     @property
     def images_per_minibatch(self) -> int:
@@ -121,10 +139,13 @@ class Scorer:
         Args:
             images: Shape `(n, *settings.read_px, c)`, of the type that the settings say; n may be 0.
         """
-        tiles = cut(images, self.settings)
+        tiles, ignored = cut(images, self.settings), self._ignored_in(len(images))
+        if ignored is not None:
+            tiles = ignored.filled(tiles)
         # without any image, one minibatch of no tiles still tells the shapes of the results
         starts = range(0, max(len(tiles), 1), MINIBATCH_SIZE)
-        minibatches = [self._judge_tiles(tiles[start : start + MINIBATCH_SIZE]) for start in starts]
+        parts = [slice(start, start + MINIBATCH_SIZE) for start in starts]
+        minibatches = [self._judge_tiles(tiles[part], ignored.of(part) if ignored else None) for part in parts]
         judged = _JudgedTiles(*(np.concatenate(arrays) for arrays in zip(*minibatches, strict=True)))
         maps = join(judged.maps, self.settings)[..., 0]
         latent_size = judged.latents.shape[1]
@@ -141,12 +162,20 @@ class Scorer:
         down, across = self.settings.tiles or (1, 1)
         return down * across
 
-    def _judge_tiles(self, tiles: Pixels) -> _JudgedTiles:
+    @cached_property
+    def _ignored_in_one(self) -> IgnoredPlaces | None:
+        return None if self.ignored is None else IgnoredPlaces.of_images(self.ignored, self.settings, count=1)
+
+    def _ignored_in(self, count: int) -> IgnoredPlaces | None:
+        one = self._ignored_in_one
+        return one and one.of(np.tile(one.numbers, count))
+
+    def _judge_tiles(self, tiles: Pixels, ignored: IgnoredPlaces | None) -> _JudgedTiles:
         """Run the networks on at most `MINIBATCH_SIZE` tiles and fuse what the heads say of them."""
         outputs = run_padded(self.forward, tiles)
         size_px = (self.settings.height_px, self.settings.width_px)
         maps = {
-            head: to_common_unit(head, errors, self.profiles[head], size_px=size_px)
+            head: to_common_unit(head, errors, self.profiles[head], size_px=size_px, ignored=ignored)
             for head, errors in error_maps(outputs, self.settings.heads).items()
         }
         fused = fuse(maps, {head: profile.fusion_weight for head, profile in self.profiles.items()})

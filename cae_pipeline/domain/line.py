@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import date, time
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -16,6 +17,7 @@ from cae_pipeline.domain.calendar import WEEKDAYS, Weekday
 from cae_pipeline.domain.image_settings import ImageSettings
 
 Count: TypeAlias = Annotated[int, Ge(1)]
+Position: TypeAlias = Annotated[int, Ge(0)]
 Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 Padding: TypeAlias = Literal["same", "valid"]
 PresetName: TypeAlias = Literal["quick", "normal", "thorough"]
@@ -121,6 +123,23 @@ class AutoencoderSettings:
         return height + (down - 1) * (height - height // TILE_OVERLAP), width + (across - 1) * (
             width - width // TILE_OVERLAP
         )
+
+
+@dataclass(frozen=True)
+class AreaSettings:
+    """What of the images counts. All else is ignored in training, scores, regions and pictures alike."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    ignore_mask: str = ""
+    """Picture, such as a PNG, of the size of the images as delivered or of the same aspect: what is not black in it is
+    ignored. A relative path begins at the folder of the lines file. Changes with the next training."""
+    region_of_interest: tuple[Position, Position, Count, Count] | None = None
+    """Left edge, top edge, width and height of what counts, in pixels as delivered; unset: the whole image."""
+
+    def beside(self, folder: Path) -> AreaSettings:
+        """The same with the path of the mask as seen from the folder of the lines file."""
+        return replace(self, ignore_mask=str(folder / Path(self.ignore_mask).expanduser()) if self.ignore_mask else "")
 
 
 @dataclass(frozen=True)
@@ -294,6 +313,7 @@ class Line:
     """Dates without images, such as "2026-05-01", or a first and a last one, such as "2026-12-24/2027-01-01"."""
     images: ImageSettings = field(default_factory=ImageSettings)
     model: AutoencoderSettings = field(default_factory=AutoencoderSettings)
+    area: AreaSettings = field(default_factory=AreaSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     gate: GateSettings = field(default_factory=GateSettings)

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cae_pipeline.detector.scorer import ScoredImages
+from cae_pipeline.domain.ignoring import Ignored, resized_ignored
 from cae_pipeline.domain.images import Floats, Pixels, to_pixels
 from cae_pipeline.domain.outcome import Region
 from cae_pipeline.errors import ArtefactError
@@ -24,6 +26,8 @@ MAP_UNITS_AT_THRESHOLD = 1000
 """In a map's file this grey value is the threshold; the scale ends at 65 times the threshold."""
 BRIGHTEST_AT = 2.0
 """Multiple of the threshold that is drawn in the brightest colour."""
+FADED_GREY, HATCHED_GREY = 150, 90
+"""What is ignored is faded towards the one grey, and hatched with the other."""
 GROUP_COLOURS = ("#2b6cb0", "#dd6b20", "#c62a2f")
 
 
@@ -52,12 +56,13 @@ def decode_map(path: Path) -> Floats:
     return multiples
 
 
-def overlay(image: Pixels, multiples: Floats) -> Pixels:
+def overlay(image: Pixels, multiples: Floats, *, ignored: Ignored | None = None) -> Pixels:
     """Lay a map over its image: nothing below half the threshold, then dark red to bright yellow.
 
     Args:
         image: Shape `(h, w)` or `(h, w, c)`, uint8.
         multiples: The map in multiples of the threshold, any size.
+        ignored: Pixels that have no say, any size; they are faded and hatched.
 
     Returns:
         Shape `(h, w, 3)`, uint8, RGB.
@@ -69,7 +74,7 @@ def overlay(image: Pixels, multiples: Floats) -> Pixels:
     heat = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     share: Floats = np.clip((scaled - 0.25) / 0.25, 0, 1)[..., None] * 0.75
     blended: Pixels = (colour * (1 - share) + heat * share).astype(np.uint8)
-    return blended
+    return blended if ignored is None else _hatched(colour, blended, resized_ignored(ignored, (height, width)))
 
 
 def framed(image: Pixels, regions: Sequence[Region]) -> Pixels:
@@ -80,6 +85,21 @@ def framed(image: Pixels, regions: Sequence[Region]) -> Pixels:
         corner = (region.x_px + region.width_px, region.y_px + region.height_px)
         cv2.rectangle(drawn, (region.x_px, region.y_px), corner, (255, 196, 0), thickness)
     return drawn
+
+
+def _hatched(plain: Pixels, painted: Pixels, ignored: Ignored) -> Pixels:
+    """Fade the picture where it is ignored, and draw stripes over it: what lies there has no colour of a map."""
+    rows, columns = np.ogrid[: ignored.shape[0], : ignored.shape[1]]
+    period = max(6, round(max(ignored.shape) / 50))
+    stripes = (rows + columns) % period < max(1, period // 5)
+    faded = (plain.mean(axis=2) * 0.4 + FADED_GREY * 0.6).astype(np.uint8)
+    hatched = np.where(stripes, np.uint8(HATCHED_GREY), faded)[..., None]
+    return np.where(ignored[..., None], hatched, painted)
+
+
+def encode_png(image: Pixels) -> bytes:
+    """Turn a picture of shape `(h, w)` or `(h, w, 3)`, uint8, RGB, into a PNG."""
+    return _png(np.ascontiguousarray(image[..., ::-1] if image.ndim == 3 else image))
 
 
 def data_uri(image: Pixels, *, max_px: int) -> str:
@@ -94,36 +114,32 @@ def data_uri(image: Pixels, *, max_px: int) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
-def contact_sheet(
-    images: Floats, reconstructions: Floats, maps: Floats, scores: NDArray[np.float64], *, threshold: float
-) -> Figure:
+def contact_sheet(scored: ScoredImages, *, threshold: float, ignored: Ignored | None = None) -> Figure:
     """Put inputs, reconstructions and anomaly maps side by side, one image per row.
 
     Args:
-        images: Shape `(n, h, w, c)`, float32 in [0, 1].
-        reconstructions: The same shape.
-        maps: Shape `(n, h, w)`.
-        scores: Shape `(n,)`.
+        scored: What a model says of the images.
         threshold: Scores above it are marked.
+        ignored: Pixels that have no say, shape `(h, w)` of any size.
     """
     from matplotlib.figure import Figure
 
-    count = len(images)
+    count = len(scored.scores)
     figure = Figure(figsize=(7.2, 2.3 * count + 0.4), layout="constrained")
     axes = figure.subplots(count, 3, squeeze=False)
     for row in range(count):
-        pixels = to_pixels(images[row])
+        pixels, score = to_pixels(scored.inputs[row]), scored.scores[row]
         for column, (picture, title) in enumerate(
             (
                 (pixels, "input"),
-                (to_pixels(reconstructions[row]), "reconstruction"),
-                (overlay(pixels, maps[row] / threshold), f"score {scores[row]:.2f}"),
+                (to_pixels(scored.reconstructions[row]), "reconstruction"),
+                (overlay(pixels, scored.maps[row] / threshold, ignored=ignored), f"score {score:.2f}"),
             )
         ):
             axis = axes[row, column]
             axis.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
             axis.set_axis_off()
-            flagged = column == 2 and scores[row] > threshold
+            flagged = column == 2 and score > threshold
             axis.set_title(
                 title + (" · flagged" if flagged else ""), fontsize=9, color="#c62a2f" if flagged else "black"
             )
@@ -145,8 +161,8 @@ def score_histogram(groups: Mapping[str, NDArray[np.float64]], *, threshold: flo
     return figure
 
 
-def _png(grey: NDArray[np.uint16]) -> bytes:
-    done, encoded = cv2.imencode(".png", grey)
+def _png(picture: NDArray[np.uint16] | Pixels) -> bytes:
+    done, encoded = cv2.imencode(".png", picture)
     if not done:
-        raise ArtefactError(f"a map of shape {grey.shape} cannot be encoded as PNG")
+        raise ArtefactError(f"a picture of shape {picture.shape} cannot be encoded as PNG")
     return encoded.tobytes()

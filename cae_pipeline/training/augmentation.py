@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cae_pipeline.domain.ignoring import Ignored
 from cae_pipeline.domain.images import Floats
 from cae_pipeline.domain.line import Augmentation
 
@@ -24,11 +25,12 @@ AUGMENTATIONS: dict[Augmentation, tuple[int, ...]] = {
 """The axes of `(n, h, w, c)` that each augmentation reverses."""
 
 
-def harmless_augmentations(images: Floats) -> tuple[Augmentation, ...]:
+def harmless_augmentations(images: Floats, ignored: Ignored | None = None) -> tuple[Augmentation, ...]:
     """Find the flips that the images themselves show to be harmless.
 
     Args:
         images: Normal images of even gain, shape `(n, h, w, c)`, float32 in [0, 1].
+        ignored: Pixels that have no say, wherever a flip takes them to, shape `(h, w)`.
 
     Returns:
         Their names; none for fewer than 8 images.
@@ -36,12 +38,7 @@ def harmless_augmentations(images: Floats) -> tuple[Augmentation, ...]:
     sample = images[:MAX_IMAGES]
     if len(sample) < 8:
         return ()
-    as_delivered = _nearest(sample, sample)
-    return tuple(
-        name
-        for name, axes in AUGMENTATIONS.items()
-        if np.median(_nearest(np.flip(sample, axes), sample) / as_delivered) <= HARMLESS
-    )
+    return tuple(name for name, axes in AUGMENTATIONS.items() if _ratio(sample, axes, ignored) <= HARMLESS)
 
 
 def draw_augmentations(
@@ -50,6 +47,14 @@ def draw_augmentations(
     """Draw for each of `count` images `(h, w, c)` the axes to reverse: those of one of the augmentations, or none."""
     choices: list[tuple[int, ...]] = [(), *(tuple(axis - 1 for axis in AUGMENTATIONS[name]) for name in augmentations)]
     return [choices[int(random.integers(len(choices)))] for _ in range(count)]
+
+
+def _ratio(sample: Floats, axes: tuple[int, ...], ignored: Ignored | None) -> float:
+    """How many times as far from the others a flip puts an image, in the median."""
+    if ignored is not None:
+        either = ignored | np.flip(ignored, tuple(axis - 1 for axis in axes))
+        sample = np.where(either[:, :, None], np.float32(0), sample)
+    return float(np.median(_nearest(np.flip(sample, axes), sample) / _nearest(sample, sample)))
 
 
 def _nearest(images: Floats, among: Floats) -> Floats:

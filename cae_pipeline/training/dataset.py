@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cae_pipeline.concurrency.parallel import in_order
 from cae_pipeline.defects.synthesis import with_defects
+from cae_pipeline.detector.ignoring import IgnoredPlaces
 from cae_pipeline.domain.images import AnyFloats, Floats, Pixels, even_gain, gain_of, to_floats
 from cae_pipeline.domain.line import AutoencoderSettings
 from cae_pipeline.training.minibatches import joined
@@ -31,7 +32,9 @@ class Tiles:
         inputs: What the autoencoder is given, shape `(n, height_px, width_px, c)`.
         targets: What it should give back: the inputs before a synthetic defect was put into them.
         features: Local features, shape `(n, cells, cells, f)`.
-        defective_share: Share of each cell that is defective, shape `(n, cells, cells)`, in [0, 1].
+        defective_share: Share of each cell that is defective, shape `(n, cells, cells)`, in [0, 1]; NaN where a cell
+            is ignored.
+        ignored: Places of the tiles that are not learnt from; None if all are.
     """
 
     origins: NDArray[np.int_]
@@ -39,6 +42,11 @@ class Tiles:
     targets: AnyFloats
     features: AnyFloats
     defective_share: Floats
+    ignored: IgnoredPlaces | None = None
+
+    def ignored_in(self, chosen: NDArray[np.bool_]) -> IgnoredPlaces | None:
+        """What is ignored in some of the tiles, shape `(n,)`."""
+        return None if self.ignored is None else self.ignored.of(chosen)
 
     def without_features(self) -> Tiles:
         """The same tiles once their features are used up: those are most of a training's memory."""
@@ -86,18 +94,21 @@ class TileMaker:
         tiles: Normal ones, shape `(n, *tile_px, c)`.
         origins: Position of the image that each tile comes from, shape `(n,)`.
         compiled_encoder: From tiles of even gain to local features, as `compiled` gives it.
+        ignored: Places of the tiles that are not learnt from, and that `tiles` shows nothing of; None if all are.
     """
 
     tiles: Pixels
     origins: NDArray[np.int_]
     model: AutoencoderSettings
     compiled_encoder: Any
+    ignored: IgnoredPlaces | None = None
 
     def clean(self) -> Tiles:
         """Take every tile as it is."""
         chunks = (self._described(self.tiles[chosen]) for chosen in _chunks(np.arange(len(self.tiles))))
         inputs, features, _ = joined(chunks, len(self.tiles))
-        return Tiles(self.origins, inputs, inputs, features, np.zeros(features.shape[:3], np.float32))
+        share = _unless_ignored(np.zeros(features.shape[:3], np.float32), self.ignored)
+        return Tiles(self.origins, inputs, inputs, features, share, self.ignored)
 
     def with_defects(self, positions: NDArray[np.int_], *, count: int, seed: int) -> Tiles:
         """Put synthetic defects into copies of tiles.
@@ -117,12 +128,16 @@ class TileMaker:
             enumerate(_chunks(order)),
         )
         inputs, targets, features, share = joined(made, num_copies)
-        return Tiles(self.origins[order], inputs, targets, features, share)
+        ignored = self.ignored.of(order) if self.ignored else None
+        return Tiles(self.origins[order], inputs, targets, features, _unless_ignored(share, ignored), ignored)
 
     def _with_defects(self, positions: NDArray[np.int_], *, seed: int) -> tuple[AnyFloats, ...]:
         """Inputs, targets, features and defective share of copies of some tiles."""
         before = self.tiles[positions]
-        after = with_defects(before, seed=seed)
+        hidden = self.ignored.of(positions).in_pixels if self.ignored else None
+        after = with_defects(before, seed=seed, ignored=hidden)
+        if hidden is not None:
+            before = np.where(hidden[..., None], after.images, before)
         inputs, features, gain = self._described(after.images)
         # the gain is that of the image with the defect: only the defect may tell target from input
         targets = network_images(np.clip(to_floats(before) * gain, 0, 1), self.model)
@@ -142,6 +157,10 @@ def _share_per_cell(masks: NDArray[np.bool_], cells: tuple[int, ...]) -> Floats:
         axis=(2, 4), dtype=np.float32
     )
     return share
+
+
+def _unless_ignored(share: Floats, ignored: IgnoredPlaces | None) -> Floats:
+    return share if ignored is None else np.where(ignored.at(share.shape[1:]), np.float32(np.nan), share)
 
 
 def _chunks(positions: NDArray[np.int_]) -> Iterator[NDArray[np.int_]]:

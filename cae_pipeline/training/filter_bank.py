@@ -50,13 +50,14 @@ def build_encoder(model: AutoencoderSettings) -> keras.Model:
     return keras.Model(image, features, name="texture")
 
 
-def fit_encoder(model: AutoencoderSettings, images: Floats, *, seed: int) -> keras.Model:
+def fit_encoder(model: AutoencoderSettings, images: Floats, *, seed: int, leaves_out_flat: bool = False) -> keras.Model:
     """Learn the filters from normal images, or load the backbone.
 
     Args:
         model: Gives size, channels and weights file.
         images: Normal images of even gain, shape `(n, *model.tile_px, c)`, float32.
         seed: Chooses the patches.
+        leaves_out_flat: Whether patches of one grey are no part of the images, but of what is ignored in them.
 
     Raises:
         ConfigurationError: If the weights file is missing or is of another network.
@@ -68,7 +69,9 @@ def fit_encoder(model: AutoencoderSettings, images: Floats, *, seed: int) -> ker
     random = np.random.default_rng(seed)
     scaled = images
     for scale in range(NUM_SCALES):
-        encoder.get_layer(f"filters_{scale}").set_weights([learn_filters(scaled, random)])
+        encoder.get_layer(f"filters_{scale}").set_weights(
+            [learn_filters(scaled, random, leaves_out_flat=leaves_out_flat)]
+        )
         if min(scaled.shape[1:3]) // 2 < KERNEL_PX:
             # nothing is left to learn from: the filters of the scale before see what there is
             for rest in range(scale + 1, NUM_SCALES):
@@ -78,18 +81,21 @@ def fit_encoder(model: AutoencoderSettings, images: Floats, *, seed: int) -> ker
     return encoder
 
 
-def learn_filters(images: Floats, random: np.random.Generator) -> Floats:
+def learn_filters(images: Floats, random: np.random.Generator, *, leaves_out_flat: bool = False) -> Floats:
     """Find the filters that explain small patches best.
 
     Args:
         images: Shape `(n, h, w, c)`, float32; the first 200 are enough.
         random: Chooses the patches.
+        leaves_out_flat: Whether patches of one grey teach nothing.
 
     Returns:
         Shape `(5, 5, c, 8)`, float32; the answer of each filter has unit variance on these images.
     """
     channels = images.shape[3]
     patches = np.concatenate([_draw_patches(image, random) for image in images[:MAX_IMAGES_FOR_FILTERS]])
+    if leaves_out_flat and (np.ptp(patches, axis=1) > 0).any():
+        patches = patches[np.ptp(patches, axis=1) > 0]
     patches = patches - patches.mean(axis=1, keepdims=True)
     variances, vectors = np.linalg.eigh(patches.T @ patches / len(patches))
     best, spread = vectors[:, ::-1][:, :NUM_FILTERS], variances[::-1][:NUM_FILTERS]

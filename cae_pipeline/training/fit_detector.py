@@ -19,17 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cae_pipeline.detector.fusion import HeadProfile
+from cae_pipeline.detector.ignoring import IgnoredPlaces
 from cae_pipeline.detector.pca import texture_error
-from cae_pipeline.detector.tiling import cut
+from cae_pipeline.detector.tiling import CELL_PX, cut
+from cae_pipeline.domain.ignoring import Ignored
 from cae_pipeline.domain.images import AnyFloats, Pixels, even_gain, to_floats
 from cae_pipeline.domain.line import Augmentation, AutoencoderSettings, Head, TrainingSettings
+from cae_pipeline.errors import ConfigurationError
 from cae_pipeline.statistics.split import Split
 from cae_pipeline.training.augmentation import draw_augmentations, harmless_augmentations
 from cae_pipeline.training.dataset import TileMaker, Tiles, TrainingData
 from cae_pipeline.training.discriminator import Examples, fit_discriminators
 from cae_pipeline.training.filter_bank import MAX_IMAGES_FOR_FILTERS, fit_encoder
 from cae_pipeline.training.fit_autoencoder import FittedAutoencoder, OnEpoch, Pairs, fit_autoencoder
-from cae_pipeline.training.head_profiles import fit_head_profiles, held_out_error_maps
+from cae_pipeline.training.head_profiles import HeldOutMaps, fit_head_profiles, held_out_error_maps
 from cae_pipeline.training.parts import Parts
 from cae_pipeline.training.reference import compiled
 from cae_pipeline.training.texture import Texture, find_outlying_images, fit_texture
@@ -57,7 +60,7 @@ class FittedDetector:
     head_aurocs: dict[Head, float]
 
 
-def fit_detector(
+def fit_detector(  # noqa: PLR0913  # the images, how they are split and what of them counts are three arrays
     images: Pixels,
     *,
     split: Split,
@@ -65,6 +68,7 @@ def fit_detector(
     training: TrainingSettings,
     on_epoch: OnEpoch,
     initial: keras.Model | None = None,
+    ignored: Ignored | None = None,
 ) -> FittedDetector:
     """Fit every part of a model to normal images.
 
@@ -75,16 +79,18 @@ def fit_detector(
         training: Preset, seed, augmentations.
         on_epoch: Told about every epoch of the autoencoder.
         initial: Autoencoder to start from; None starts afresh.
+        ignored: Pixels of images as delivered that nothing is learnt from, shape `(h, w)`; None if there are none.
 
     Raises:
+        ConfigurationError: If too little is left that counts.
         NonFiniteScoreError: If the loss is NaN.
     """
     chosen = np.array([*split.train, *split.validation])
-    encoder, maker, is_training = _describe_tiles(images[chosen], split, model, seed=training.seed)
+    encoder, maker, is_training = _describe_tiles(images[chosen], split, model, seed=training.seed, ignored=ignored)
     data, is_outlier = _make_data(maker, is_training, training)
     augmentations = training.augmentations
     if augmentations is None:
-        augmentations = harmless_augmentations(data.clean.inputs[data.is_learnt_from])
+        augmentations = _harmless(data)
     fitted = fit_autoencoder(
         *_pairs_to_restore(data, augmentations, seed=training.seed),
         model=model,
@@ -102,7 +108,7 @@ def fit_detector(
 
 
 def _describe_tiles(
-    images: Pixels, split: Split, model: AutoencoderSettings, *, seed: int
+    images: Pixels, split: Split, model: AutoencoderSettings, *, seed: int, ignored: Ignored | None
 ) -> tuple[keras.Model, TileMaker, NDArray[np.bool_]]:
     """Cut images into tiles and fit the filters that describe them.
 
@@ -111,15 +117,39 @@ def _describe_tiles(
         split: Says how many of them are of the training set.
         model: How images are cut, and what describes them.
         seed: Chooses the patches that filters are learnt from.
+        ignored: Pixels that are taken out of the tiles; tiles that show next to nothing else are left out.
 
     Returns:
         The filters, what makes tiles with them, and which tiles are of the training set.
     """
     tiles = cut(images, model)
     origins = np.arange(len(images)).repeat(len(tiles) // len(images))
+    places = IgnoredPlaces.of_images(ignored, model, count=len(images)) if ignored is not None else None
+    if places is not None:
+        usable = places.is_usable
+        _check_enough_is_left(usable, places)
+        tiles, origins, places = tiles[usable], origins[usable], places.of(usable)
+        tiles = places.filled(tiles)
     is_training = origins < len(split.train)
-    encoder = fit_encoder(model, even_gain(to_floats(tiles[is_training][:MAX_IMAGES_FOR_FILTERS])), seed=seed)
-    return encoder, TileMaker(tiles, origins, model, compiled(encoder, encoder.input.shape[1:])), is_training
+    to_learn_from = even_gain(to_floats(tiles[is_training][:MAX_IMAGES_FOR_FILTERS]))
+    encoder = fit_encoder(model, to_learn_from, seed=seed, leaves_out_flat=places is not None)
+    return encoder, TileMaker(tiles, origins, model, compiled(encoder, encoder.input.shape[1:]), places), is_training
+
+
+def _check_enough_is_left(usable: NDArray[np.bool_], places: IgnoredPlaces) -> None:
+    if not usable.any():
+        raise ConfigurationError(
+            f"the ignore mask and the region of interest leave {1 - places.pixels.mean():.2%} of the image, in which "
+            f"no rectangle of at least {CELL_PX} px, as images are read, is left to learn from. Ignore less, or see "
+            "more: raise model.feature_resolution, or set model.smallest_defect_px."
+        )
+
+
+def _harmless(data: TrainingData) -> tuple[Augmentation, ...]:
+    """Ask the images which flips are harmless; a pixel that is ignored in any tile is left out of all."""
+    ignored = data.clean.ignored_in(data.is_learnt_from)
+    anywhere = np.asarray(ignored.at(data.clean.inputs.shape[1:3]).any(axis=0)) if ignored else None
+    return harmless_augmentations(data.clean.inputs[data.is_learnt_from], anywhere)
 
 
 def _make_data(
@@ -186,7 +216,13 @@ def _fit_profiles(
     stopped_by = ~data.is_training
     normal = held_out_error_maps(parts, data.clean.inputs[stopped_by], texture.clean[stopped_by])
     defective = held_out_error_maps(parts, data.validation_defects.inputs, texture.validation_defects)
+    ignored: dict[Head, IgnoredPlaces | None] = dict.fromkeys(normal, data.clean.ignored_in(stopped_by))
     if "texture" in normal:
         # the residual of every usable tile is a held-out one: more of them say better what is usual
         normal["texture"] = texture_error(texture.clean[data.is_usable])
-    return fit_head_profiles(normal, defective, size_px=(parts.settings.height_px, parts.settings.width_px))
+        ignored["texture"] = data.clean.ignored_in(data.is_usable)
+    return fit_head_profiles(
+        HeldOutMaps(normal, ignored),
+        HeldOutMaps(defective, dict.fromkeys(defective, data.validation_defects.ignored)),
+        size_px=(parts.settings.height_px, parts.settings.width_px),
+    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cae_pipeline.detector.error_maps import NetworkOutputs, error_maps
 from cae_pipeline.detector.fusion import HeadProfile, fit_profile, to_common_unit
+from cae_pipeline.detector.ignoring import IgnoredPlaces
 from cae_pipeline.detector.pca import texture_error
 from cae_pipeline.domain.images import AnyFloats, Floats
 from cae_pipeline.domain.line import Head
@@ -20,6 +21,19 @@ from cae_pipeline.training.reference import compiled, run_all
 
 MIN_AUROC_ABOVE_CHANCE = 0.02
 """AUROC above 0.5 that every head is granted, so that none is ever silent."""
+
+
+@dataclass(frozen=True)
+class HeldOutMaps:
+    """Error maps of tiles that no network was trained on.
+
+    Attributes:
+        errors: Of each head, shape `(n, h, w)`; n may differ from head to head.
+        ignored: Places of the tiles of each head that say nothing; no head is named if all places do.
+    """
+
+    errors: Mapping[Head, Floats]
+    ignored: Mapping[Head, IgnoredPlaces | None] = field(default_factory=dict)
 
 
 def held_out_error_maps(parts: Parts, inputs: AnyFloats, residuals: AnyFloats) -> dict[Head, Floats]:
@@ -42,23 +56,23 @@ def held_out_error_maps(parts: Parts, inputs: AnyFloats, residuals: AnyFloats) -
 
 
 def fit_head_profiles(
-    normal: Mapping[Head, Floats], defective: Mapping[Head, Floats], *, size_px: tuple[int, int]
+    normal: HeldOutMaps, defective: HeldOutMaps, *, size_px: tuple[int, int]
 ) -> tuple[dict[Head, HeadProfile], dict[Head, float]]:
     """Learn what each head says of normal tiles, and let it count by how well it finds synthetic defects.
 
     Args:
-        normal: Error maps of held-out normal tiles.
-        defective: Error maps of held-out tiles with synthetic defects.
+        normal: Of normal tiles.
+        defective: Of tiles with synthetic defects.
         size_px: Rows and columns of the anomaly map.
 
     Returns:
         The profile of each head with its fusion weight, and the AUROC of each head alone.
     """
-    profiles = {head: fit_profile(head, errors) for head, errors in normal.items()}
+    profiles = {head: fit_profile(head, errors, normal.ignored.get(head)) for head, errors in normal.errors.items()}
     aurocs = {}
     for head, profile in profiles.items():
         normal_scores, defective_scores = (
-            _scores_of_one_head(head, errors, profile, size_px) for errors in (normal[head], defective[head])
+            _scores_of_one_head(head, maps, profile, size_px) for maps in (normal, defective)
         )
         aurocs[head] = auroc(normal_scores, defective_scores)
     weights = fusion_weights(aurocs)
@@ -83,9 +97,9 @@ def fusion_weights(aurocs: Mapping[Head, float]) -> dict[Head, float]:
 
 
 def _scores_of_one_head(
-    head: Head, errors: Floats, profile: HeadProfile, size_px: tuple[int, int]
+    head: Head, held_out: HeldOutMaps, profile: HeadProfile, size_px: tuple[int, int]
 ) -> NDArray[np.float64]:
     """The worst place of each tile, if this head alone decided; shape `(n,)`."""
-    maps = to_common_unit(head, errors, profile, size_px=size_px)
+    maps = to_common_unit(head, held_out.errors[head], profile, size_px=size_px, ignored=held_out.ignored.get(head))
     worst: NDArray[np.float64] = maps.max(axis=(1, 2)).astype(np.float64)
     return worst

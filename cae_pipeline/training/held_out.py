@@ -7,10 +7,12 @@ folds, and the residual of each image comes from a PCA that was fitted to the ot
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cae_pipeline.detector.ignoring import IgnoredPlaces
 from cae_pipeline.detector.pca import MAX_IMAGES, fit_pca
 from cae_pipeline.domain.images import AnyFloats, Floats
 
@@ -73,33 +75,44 @@ def held_out_residuals(
     return residuals
 
 
-def feature_scale(values: AnyFloats) -> Floats:
+def feature_scale(values: AnyFloats, ignored: IgnoredPlaces | None = None) -> Floats:
     """Standard deviation of each feature over all tiles and cells.
 
     Args:
         values: Shape `(n, h, w, f)`.
+        ignored: Cells that are left out.
 
     Returns:
         Shape `(f,)`, float32, > 0.
     """
+    if ignored is not None:
+        values = values[~ignored.at(values.shape[1:3])][:, None, None]
     scale: Floats = values.std(axis=(0, 1, 2)) + np.float32(1e-6)
     return scale
 
 
-def residual_spread(residuals: AnyFloats, *, prior_images: float) -> Floats:
+def residual_spread(residuals: AnyFloats, *, prior_images: float, ignored: IgnoredPlaces | None = None) -> Floats:
     """Learn the usual size of each residual from held-out normal images.
 
     Args:
         residuals: Shape `(n, h, w, f)`.
         prior_images: How many images the statistics of the whole image count as.
+        ignored: Cells that are left out; one that is left out of every image is as spread as the whole image.
 
     Returns:
         Shape `(h, w, f)`, float32, > 0.
     """
-    prior = prior_images / (prior_images + len(residuals))
     squares = residuals**2
-    whole = squares.mean(axis=(0, 1, 2))
-    place = (1 - prior) * squares.mean(axis=0) + prior * whole
+    if ignored is None:
+        prior: Any = prior_images / (prior_images + len(residuals))
+        whole, of_place = squares.mean(axis=(0, 1, 2)), squares.mean(axis=0)
+    else:
+        counts = ~ignored.at(residuals.shape[1:3])
+        num_seen = counts.sum(axis=0)[..., None]
+        prior = prior_images / (prior_images + num_seen)
+        whole = squares[counts].mean(axis=0)
+        of_place = np.where(counts[..., None], squares, 0).sum(axis=0) / np.maximum(num_seen, 1)
+    place = (1 - prior) * of_place + prior * whole
     spread: Floats = (np.sqrt(place) + CONSTANT_SHARE * np.sqrt(whole) + 1e-6).astype(np.float32)
     return spread
 

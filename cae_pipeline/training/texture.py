@@ -54,7 +54,7 @@ def find_outlying_images(clean: Tiles) -> NDArray[np.bool_]:
     """
     [residuals] = held_out_residuals(
         Features.of(clean.features, clean.origins),
-        scale=feature_scale(clean.features),
+        scale=feature_scale(clean.features, clean.ignored),
         is_usable=np.ones(len(clean.features), np.bool_),
     )
     worst_cells = np.zeros(clean.origins.max() + 1)
@@ -64,7 +64,7 @@ def find_outlying_images(clean: Tiles) -> NDArray[np.bool_]:
 
 def fit_texture(data: TrainingData) -> Texture:
     """Fit the PCA to the usable clean tiles, and work out the held-out residuals of all tiles."""
-    scale = feature_scale(data.clean.features[data.is_usable])
+    scale = feature_scale(data.clean.features[data.is_usable], data.clean.ignored_in(data.is_usable))
     clean, training_defects, validation_defects = (
         Features.of(tiles.features, tiles.origins)
         for tiles in (data.clean, data.training_defects, data.validation_defects)
@@ -74,6 +74,10 @@ def fit_texture(data: TrainingData) -> Texture:
     return Texture(
         scale,
         fit_pca(clean.scaled(fitted_to, scale)),
-        residual_spread(residuals[0][data.is_learnt_from], prior_images=PRIOR_IMAGES),
+        residual_spread(
+            residuals[0][data.is_learnt_from],
+            prior_images=PRIOR_IMAGES,
+            ignored=data.clean.ignored_in(data.is_learnt_from),
+        ),
         *residuals,
     )

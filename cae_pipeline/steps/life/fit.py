@@ -12,6 +12,7 @@ import numpy as np
 from cae_pipeline.defects.synthesis import with_defects
 from cae_pipeline.detector.scorer import Scorer
 from cae_pipeline.detector.sessions import onnx_forward
+from cae_pipeline.domain.ignoring import Ignored
 from cae_pipeline.domain.images import Pixels
 from cae_pipeline.domain.line import Line
 from cae_pipeline.statistics.conformal import Scores, Threshold, fit_threshold
@@ -49,7 +50,7 @@ class FittedModel:
     train_seconds: float
 
 
-def fit_model(
+def fit_model(  # noqa: PLR0913  # the images, what they are called and what of them counts are three arrays
     images: Pixels,
     image_ids: Sequence[str],
     line: Line,
@@ -57,6 +58,7 @@ def fit_model(
     on_epoch: OnEpoch,
     initial: Parts | None = None,
     settled: Mapping[str, str] | None = None,
+    ignored: Ignored | None = None,
 ) -> FittedModel:
     """Train on one part of the normal images, learn what is usual from a second, the threshold from a third.
 
@@ -68,8 +70,10 @@ def fit_model(
         on_epoch: Told about every epoch.
         initial: Whose weights to start from; None starts afresh.
         settled: Digests of images whose part is settled, as those are that `initial` has seen.
+        ignored: Pixels of images as delivered that have no say, shape `(h, w)`; None if all have.
 
     Raises:
+        ConfigurationError: If too little is left that is not ignored.
         TooFewNormalImagesError: If there are too few for the target.
     """
     split = split_normal(
@@ -83,12 +87,15 @@ def fit_model(
         training=line.training,
         on_epoch=on_epoch,
         initial=initial.autoencoder if initial else None,
+        ignored=ignored,
     )
     graph = to_onnx(fit.parts)
     calibration = images[list(split.calibration)]
-    scorer = _calibrated(Scorer.fresh(line.model, onnx_forward(graph), fit.profiles), images, split)
+    fresh = Scorer.fresh(line.model, onnx_forward(graph), fit.profiles, ignored=ignored)
+    scorer = _calibrated(fresh, images, split)
     threshold = fit_threshold(scorer.normal_scores, target_false_alarm_rate=line.target_false_alarm_rate)
-    synthetic = scorer.score(with_defects(calibration, seed=line.training.seed).images).scores
+    defective = with_defects(calibration, seed=line.training.seed, ignored=scorer.ignored_in_read)
+    synthetic = scorer.score(defective.images).scores
     return FittedModel(
         scorer,
         graph,
@@ -115,7 +122,7 @@ def _calibrated(fresh: Scorer, images: Pixels, split: Split) -> Scorer:
 def settings_as_parameters(line: Line) -> dict[str, str | int | float]:
     """Flatten a line's knobs for MLflow, as in `model.filters` and `training.seed`."""
     flat: dict[str, str | int | float] = {"target_false_alarm_rate": line.target_false_alarm_rate}
-    for room in ("model", "training"):
+    for room in ("model", "area", "training"):
         for name, value in asdict(getattr(line, room)).items():
             flat[f"{room}.{name}"] = value if isinstance(value, str | int | float) else json.dumps(value)
     return flat

@@ -67,7 +67,7 @@ def collect_evaluation_set(
         return stack(list(read_images(images, scorer.settings, services, doing=f"gate {line.name}")), scorer.settings)
 
     pixels = read(held_out)
-    defective = with_defects(pixels, seed=line.training.seed)
+    defective = with_defects(pixels, seed=line.training.seed, ignored=scorer.ignored_in_read)
     return EvaluationSet(pixels, defective, read(recent), read(golden["normal"]), read(golden["defect"]))
 
 

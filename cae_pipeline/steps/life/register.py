@@ -101,6 +101,7 @@ def figures_of(model: FittedModel) -> dict[str, float]:
         "best_epoch": fitted.best_epoch,
         "train_seconds": model.train_seconds,
         "num_outliers": len(model.fit.outliers),
+        **({} if model.scorer.ignored is None else {"ignored_share": float(model.scorer.ignored.mean())}),
         **{f"head_auroc_of_{head}": auroc for head, auroc in model.fit.head_aurocs.items()},
         "images_per_second": fitted.images_per_second,
     }

@@ -14,12 +14,14 @@ import structlog
 from cae_pipeline.adapters.results import images, model_versions
 from cae_pipeline.adapters.results.model_versions import ModelVersion, SnapshotImage
 from cae_pipeline.detector.tiling import with_tiles
+from cae_pipeline.domain.ignoring import Ignored
 from cae_pipeline.domain.image_settings import settled
 from cae_pipeline.domain.images import Pixels
 from cae_pipeline.domain.line import AutoencoderSettings, Line
 from cae_pipeline.domain.outcome import AcceptedImage
 from cae_pipeline.errors import ArtefactError, BatchRejectedError, TooFewNormalImagesError
 from cae_pipeline.steps.life import normal
+from cae_pipeline.steps.life.ignored import read_ignored
 from cae_pipeline.steps.night.find import is_normal_batch
 from cae_pipeline.steps.night.read import read_images, stack
 from cae_pipeline.steps.night.validate import has_other_limits, validate_batch
@@ -38,6 +40,7 @@ class Snapshot:
         model: The line's knobs, with the number of tiles and the reading of images settled.
         sha256: Digest of which pictures they are.
         parts: Which part the images of the champion's snapshot played, by digest; they keep it in a refresh.
+        ignored: Pixels of images as delivered that have no say, shape `(h, w)`; None if all have.
     """
 
     images: tuple[AcceptedImage, ...]
@@ -45,6 +48,7 @@ class Snapshot:
     model: AutoencoderSettings
     sha256: str
     parts: Mapping[str, str]
+    ignored: Ignored | None = None
 
     @property
     def image_ids(self) -> list[str]:
@@ -66,12 +70,17 @@ def take_snapshot(line: Line, services: Services, *, refresh_of: ModelVersion | 
 
     Raises:
         TooFewNormalImagesError: If there is none.
+        ConfigurationError: If the ignore mask or the region of interest does not fit the images.
         StorageError: If the landing zone cannot be read just now.
     """
     rejected = _validate_normal_batches(line, services)
     with services.read() as connection:
         chosen, parts = _members(line, connection, refresh_of)
-    model = replace(_with_tiles(line, chosen), images=settled(line.images, [image.facts for image in chosen]))
+    delivered_px = _delivered_px(chosen)
+    model = with_tiles(line.model, delivered_px=delivered_px) if delivered_px else line.model
+    model = replace(model, images=settled(line.images, [image.facts for image in chosen]))
+    # before the images, which take long to read
+    ignored = read_ignored(line, delivered_px=delivered_px, limits=services.limits) if delivered_px else None
     read = list(read_images(chosen, model, services, doing=f"read {line.name}"))
     good = [one for one in read if one.pixels is not None]
     for one in read:
@@ -88,7 +97,7 @@ def take_snapshot(line: Line, services: Services, *, refresh_of: ModelVersion | 
             f"{patterns}.{told}",
         )
     kept = tuple(one.image for one in good)
-    return Snapshot(kept, stack(good, model), model, snapshot_digest(kept), parts)
+    return Snapshot(kept, stack(good, model), model, snapshot_digest(kept), parts, ignored)
 
 
 def _validate_normal_batches(line: Line, services: Services) -> dict[str, str]:
@@ -180,8 +189,9 @@ def _members(
     return sorted(by_picture.values(), key=lambda image: (image.batch_id, image.name)), parts
 
 
-def _with_tiles(line: Line, chosen: Sequence[AcceptedImage]) -> AutoencoderSettings:
+def _delivered_px(chosen: Sequence[AcceptedImage]) -> tuple[int, int] | None:
+    """Median rows and columns of the images; None if there are none."""
     if not chosen:
-        return line.model
-    sizes = np.median([(image.facts.height_px, image.facts.width_px) for image in chosen], axis=0)
-    return with_tiles(line.model, delivered_px=(int(sizes[0]), int(sizes[1])))
+        return None
+    height_px, width_px = np.median([(image.facts.height_px, image.facts.width_px) for image in chosen], axis=0)
+    return int(height_px), int(width_px)

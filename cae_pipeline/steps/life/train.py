@@ -16,9 +16,11 @@ from cae_pipeline.adapters.results.model_versions import ModelVersion
 from cae_pipeline.defects.synthesis import with_defects
 from cae_pipeline.detector.convolution import describe
 from cae_pipeline.domain.line import Line
+from cae_pipeline.errors import NoChampionError
 from cae_pipeline.reporting import pictures
 from cae_pipeline.statistics.metrics import auroc
 from cae_pipeline.steps.life.fit import FittedModel, fit_model, settings_as_parameters
+from cae_pipeline.steps.life.ignored import tell_changes
 from cae_pipeline.steps.life.register import figures_of, register_model
 from cae_pipeline.steps.life.snapshot import Snapshot, take_snapshot
 from cae_pipeline.steps.night.load import load_parts
@@ -44,6 +46,7 @@ def train_model(line: Line, services: Services, *, refresh: bool = False, note: 
     """
     champion = _champion(line, services) if refresh else None
     snapshot = take_snapshot(line, services, refresh_of=champion)
+    tell_changes(line, champion or _champion_if_any(line, services), snapshot.ignored, services)
     line = replace(line, model=snapshot.model)
     initial = load_parts(champion, services) if champion else None
     name = f"{'refresh' if refresh else 'full'} {services.clock():%Y-%m-%d %H:%M:%S}"
@@ -64,7 +67,13 @@ def train_model(line: Line, services: Services, *, refresh: bool = False, note: 
             next(progress, None)
 
         model = fit_model(
-            snapshot.pixels, snapshot.image_ids, line, on_epoch=on_epoch, initial=initial, settled=snapshot.parts
+            snapshot.pixels,
+            snapshot.image_ids,
+            line,
+            on_epoch=on_epoch,
+            initial=initial,
+            settled=snapshot.parts,
+            ignored=snapshot.ignored,
         )
         _log_outcome(run, line, snapshot, model)
         _log_histogram(run, line, model, services)
@@ -76,6 +85,13 @@ def train_model(line: Line, services: Services, *, refresh: bool = False, note: 
 def _champion(line: Line, services: Services) -> ModelVersion:
     with services.read() as connection:
         return ledger.champion_of(connection, line.name)
+
+
+def _champion_if_any(line: Line, services: Services) -> ModelVersion | None:
+    try:
+        return _champion(line, services)
+    except NoChampionError:
+        return None
 
 
 def _log_inputs(run: tracking.TrackingRun, line: Line, snapshot: Snapshot, *, note: str, services: Services) -> None:
@@ -114,12 +130,10 @@ def _log_outcome(run: tracking.TrackingRun, line: Line, snapshot: Snapshot, mode
             advice="they look unlike all others called normal and were not learnt from: look at them",
         )
     held_out = snapshot.pixels[list(model.split.calibration[:NUM_EXAMPLES])]
-    defective = with_defects(held_out, seed=line.training.seed).images
+    defective = with_defects(held_out, seed=line.training.seed, ignored=model.scorer.ignored_in_read).images
     for pixels, name in ((held_out, "normal"), (defective, "synthetic-defects")):
         scored = model.scorer.score(pixels)
-        sheet = pictures.contact_sheet(
-            scored.inputs, scored.reconstructions, scored.maps, scored.scores, threshold=model.threshold.value
-        )
+        sheet = pictures.contact_sheet(scored, threshold=model.threshold.value, ignored=model.scorer.ignored)
         run.log_figure(sheet, f"contact-sheet-{name}.png")
 
 

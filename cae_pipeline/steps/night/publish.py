@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -12,17 +11,15 @@ import sqlalchemy as sa
 import structlog
 
 from cae_pipeline.adapters import storage
-from cae_pipeline.adapters.decoding import decode
 from cae_pipeline.adapters.results import drift_reports, reports
-from cae_pipeline.adapters.results.images import normal_images
 from cae_pipeline.adapters.results.queries import flagged, nights
-from cae_pipeline.domain.image_settings import ImageSettings, settled
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import ScoredImage
 from cae_pipeline.errors import ArtefactError, UnreadableImageError
 from cae_pipeline.reporting import night as report
 from cae_pipeline.reporting import pictures
 from cae_pipeline.reporting.night import FlaggedImage, LineNight
+from cae_pipeline.steps.night.draw import draw_image
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
@@ -92,8 +89,6 @@ def _line_night(line: Line, night: date, services: Services) -> LineNight:
         counts = nights.rates_of(connection, line.name, night, keys)
         scores = flagged.scores_of(connection, keys)
         shown = flagged.flagged_of(connection, keys, limit=MAX_FLAGGED_SHOWN)
-        normal = normal_images(connection, line.name, line.training.normal_batches) if shown else []
-        how_read = settled(line.images, [image.facts for image in normal])
         return LineNight(
             line=line.name,
             description=line.description,
@@ -102,7 +97,7 @@ def _line_night(line: Line, night: date, services: Services) -> LineNight:
             counts={**_counts(counts), "waiting": counts.num_waiting},
             reasons=nights.reasons_of(connection, keys),
             odd=nights.odd_images_of(connection, keys, limit=MAX_ODD_SHOWN),
-            flagged=[_flagged_image(row, how_read, services) for row in shown],
+            flagged=[_flagged_image(row, services) for row in shown],
             num_flagged=flagged.count_flagged(connection, keys),
             model_version=scores.model_version if scores else "",
             threshold=scores.threshold if scores else None,
@@ -122,8 +117,8 @@ def _diagnosis(connection: sa.Connection, line: Line, night: date) -> dict[str, 
     return asdict(found) if found else None
 
 
-def _flagged_image(row: ScoredImage, images: ImageSettings, services: Services) -> FlaggedImage:
-    picture, map_picture = _pictures(row, images, services)
+def _flagged_image(row: ScoredImage, services: Services) -> FlaggedImage:
+    picture, map_picture = _pictures(row, services)
     return FlaggedImage(
         name=row.name,
         batch_id=row.batch_id,
@@ -137,18 +132,11 @@ def _flagged_image(row: ScoredImage, images: ImageSettings, services: Services) 
     )
 
 
-def _pictures(row: ScoredImage, images: ImageSettings, services: Services) -> tuple[str, str]:
+def _pictures(row: ScoredImage, services: Services) -> tuple[str, str]:
     """The image and its map as `data:` addresses; empty if they cannot be shown, which stops no report."""
     try:
-        content = services.landing.path(row.line, row.batch_id, row.name).read_bytes()
-        if hashlib.sha256(content).hexdigest() != row.image_id:
-            log.warning("picture_left_out", name=row.name, problem="other bytes than those that were scored")
-            return "", ""
-        pixels, _ = decode(content, services.limits, images)
-        # a map has a unit of its own; the threshold may be another one by now
-        multiples = pictures.decode_map(services.workspace / row.map_uri) * (row.map_unit / row.threshold)
-        framed = pictures.framed(pictures.overlay(pixels, multiples), row.regions)
-        return tuple(pictures.data_uri(image, max_px=PICTURE_PX) for image in (pixels, framed))  # type: ignore[return-value]
+        drawn = draw_image(row, services)
+        return pictures.data_uri(drawn.pixels, max_px=PICTURE_PX), pictures.data_uri(drawn.overlay, max_px=PICTURE_PX)
     except (OSError, UnreadableImageError, ArtefactError) as error:
         log.warning("picture_left_out", name=row.name, problem=str(error))
         return "", ""

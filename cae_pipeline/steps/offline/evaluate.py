@@ -26,6 +26,7 @@ from cae_pipeline.errors import UnreadableImageError
 from cae_pipeline.statistics.metrics import ImageFigures, auroc, image_figures
 from cae_pipeline.statistics.pixel_metrics import pixel_figures
 from cae_pipeline.steps.life.fit import FittedModel, fit_model
+from cae_pipeline.steps.life.ignored import read_ignored
 from cae_pipeline.steps.offline.image_set import NORMAL, ImageSet, delivered_px, facts_of
 from cae_pipeline.steps.services import Progress
 from cae_pipeline.training.fit_autoencoder import OnEpoch
@@ -72,13 +73,15 @@ def evaluate_set(
 
     Raises:
         TooFewNormalImagesError: If there are too few normal images for the target.
+        ConfigurationError: If the ignore mask or the region of interest does not fit the images.
     """
-    model_settings = with_tiles(line.model, delivered_px=delivered_px(images.train, limits, line.images))
+    size_px = delivered_px(images.train, limits, line.images)
     how_read = settled(line.images, facts_of(images.train, limits, line.images))
-    line = replace(line, model=replace(model_settings, images=how_read))
+    line = replace(line, model=replace(with_tiles(line.model, delivered_px=size_px), images=how_read))
+    ignored = read_ignored(line, delivered_px=size_px, limits=limits)
     train, unreadable = _read(images.train, line.model, limits, progress)
     line = _affordable(line, len(train))
-    model = fit_model(np.stack(list(train.values())), _digests(train), line, on_epoch=on_epoch)
+    model = fit_model(np.stack(list(train.values())), _digests(train), line, on_epoch=on_epoch, ignored=ignored)
     started = time.perf_counter()
     test, broken = _read([path for path, _, _ in images.test], line.model, limits, progress)
     pixels = np.stack(list(test.values()))

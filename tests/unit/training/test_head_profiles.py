@@ -5,7 +5,7 @@ import pytest
 
 from cae_pipeline.domain.images import Floats
 from cae_pipeline.domain.line import Head
-from cae_pipeline.training.head_profiles import fit_head_profiles, fusion_weights
+from cae_pipeline.training.head_profiles import HeldOutMaps, fit_head_profiles, fusion_weights
 
 
 def test_a_head_counts_by_the_square_of_how_far_it_is_above_chance() -> None:
@@ -26,7 +26,7 @@ def test_a_head_that_sees_the_defects_counts_more_than_one_that_does_not() -> No
     }
     defective = {head: errors.copy() for head, errors in normal.items()}
     defective["texture"][:, 2:5, 2:5] += 3
-    profiles, aurocs = fit_head_profiles(normal, defective, size_px=(16, 16))
+    profiles, aurocs = fit_head_profiles(HeldOutMaps(normal), HeldOutMaps(defective), size_px=(16, 16))
     assert aurocs == {"texture": pytest.approx(1.0), "intensity": pytest.approx(0.5)}
     assert profiles["texture"].fusion_weight > 0.99
     assert sum(profile.fusion_weight for profile in profiles.values()) == pytest.approx(1)
