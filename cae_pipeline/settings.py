@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from joblib import cpu_count
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from cae_pipeline.detector import Runtime
 from cae_pipeline.detector.convolution import encoder_sizes
@@ -28,6 +28,9 @@ RENAMED_KNOBS = {
     "training": {"effort": "preset", "turns": "augmentations"},
 }
 """Table of a line → old name of a knob → what it is called now. The old names are read for one release."""
+
+TRACKING_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+"""What an address of MLflow may begin with."""
 
 
 class Notifier(BaseModel):
@@ -81,6 +84,31 @@ class Settings(BaseSettings):
     dag_run_id: str = Field(default_factory=lambda: os.environ.get("AIRFLOW_CTX_DAG_RUN_ID", ""))
     """Airflow's run that rows are written for; Airflow tells it to its tasks."""
 
+    @field_validator("workspace", "lines_file")
+    @classmethod
+    def _from_home(cls, path: Path | None) -> Path | None:
+        try:
+            return path.expanduser() if path else path
+        except RuntimeError as error:
+            raise ValueError("expected a path, ~ alone for the own home folder") from error
+
+    @field_validator("results_url", "tracking_uri")
+    @classmethod
+    def _file_from_home(cls, url: str) -> str:
+        """Let the file of a SQLite URL begin with ~, as people write it."""
+        return re.sub(r"(?<=:///)~[^/]*", lambda home: os.path.expanduser(home[0]), url, count=1)
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _no_file_store(cls, uri: str) -> str:
+        scheme, separator, _ = uri.partition("://")
+        if uri and not (separator and scheme.partition("+")[0] in TRACKING_SCHEMES):
+            raise ValueError(
+                "expected http(s)://host:port of an MLflow server or the URL of a database such as "
+                "sqlite:////folder/mlflow.db; MLflow keeps nothing in folders of files any more"
+            )
+        return uri
+
     def path(self, *parts: str) -> Path:
         """A place in the workspace."""
         return self.workspace.absolute().joinpath(*parts)
@@ -113,8 +141,19 @@ def read_settings(**said: Any) -> Settings:
     try:
         return Settings(**said)
     except ValidationError as error:
-        told = "; ".join(f"CAE_{str(e['loc'][0]).upper()}: {e['msg']}, received {e['input']!r}" for e in error.errors())
+        told = "; ".join(
+            f"CAE_{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}, "
+            f"received {_without_secrets(e['input'])!r}"
+            for e in error.errors()
+        )
         raise ConfigurationError(f"the environment cannot be used: {told}") from error
+    except SettingsError as error:
+        raise ConfigurationError(f"the environment cannot be used: {error}; expected JSON") from error
+
+
+def _without_secrets(value: Any) -> Any:
+    """Hide who an address is entered as."""
+    return re.sub(r"^.*@", "***@", value) if isinstance(value, str) else value
 
 
 def read_lines(path: Path) -> dict[str, Line]:
@@ -137,7 +176,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigurationError: If it cannot be read or is not TOML; says where.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(f"expected a TOML file, received {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
