@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     @classmethod
     def _file_from_home(cls, url: str) -> str:
         """Let the file of a SQLite URL begin with ~, as people write it."""
-        return re.sub(r"(?<=:///)~[^/]*", lambda home: os.path.expanduser(home[0]), url, count=1)
+        return re.sub(r"(?<=:///)~(?=/)", lambda _: str(Path.home()), url, count=1)
 
     @field_validator("tracking_uri")
     @classmethod

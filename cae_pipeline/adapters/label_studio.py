@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from cae_pipeline.domain.outcome import Region, ScoredImage
 from cae_pipeline.domain.verdict import WORDS, Verdict
 from cae_pipeline.errors import ConfigurationError
 
+AS_IT_IS = ("s3://", "gs://", "azure-blob://")
 VERDICT, BOXES, IMAGE = "verdict", "regions", "image"
 LABELLING_CONFIG = f"""<View>
   <Image name="{IMAGE}" value="$image"/>
@@ -45,7 +47,7 @@ def as_task(image: ScoredImage, verdicts: Sequence[Verdict], *, prefix: str) -> 
     predicted = [_choice(word), *(_box(region, image) for region in image.regions)]
     return {
         "data": {
-            "image": f"{prefix}{image.line}/{image.batch_id}/{image.name}",
+            "image": _address(prefix, f"{image.line}/{image.batch_id}/{image.name}"),
             "image_id": image.image_id,
             "line": image.line,
             "batch_id": image.batch_id,
@@ -63,6 +65,14 @@ def as_task(image: ScoredImage, verdicts: Sequence[Verdict], *, prefix: str) -> 
             for verdict in verdicts
         ],
     }
+
+
+def _address(prefix: str, place: str) -> str:
+    """Where Label Studio finds an image; signs in names are spelt out, since `#`, `&` or `+` mean something there.
+
+    Stores of objects are the exception: what stands behind the bucket is taken as it is.
+    """
+    return prefix + (place if prefix.startswith(AS_IT_IS) else quote(place, errors="surrogateescape"))
 
 
 def read_verdicts(path: Path) -> list[Verdict]:

@@ -288,7 +288,7 @@ def _without_password(tracking_uri: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(getattr(error, "orig", error)).partition("\n")[0]
+    return _without_password(str(getattr(error, "orig", error)).partition("\n")[0])
 
 
 def _version(distribution: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from cae_pipeline.adapters.results.queries.paging import Page
+from cae_pipeline.adapters.results.queries.paging import Page, count_rows, each_row
 from cae_pipeline.adapters.results.schema import (
     HAS_FAILED,
     IS_CURRENT,
@@ -90,8 +90,17 @@ class RateRow:
 
 def list_batches(connection: sa.Connection, line: str | None, page: Page) -> list[BatchRow]:
     """Batches with their status, newest night first unless sorted otherwise."""
-    query = page.of(_of_line(_batches(), line))
-    return [BatchRow(**row) for row in connection.execute(query).mappings()]
+    return list(each_batch(connection, line, page))
+
+
+def each_batch(connection: sa.Connection, line: str | None, page: Page) -> Iterator[BatchRow]:
+    """What `list_batches` lists, row by row."""
+    return (BatchRow(**row) for row in each_row(connection, page.of(_of_line(_batches(), line))))
+
+
+def count_batches(connection: sa.Connection, line: str | None) -> int:
+    """How many batches there are, as `count_rows` counts."""
+    return count_rows(connection, _of_line(_batches(), line))
 
 
 def batches_of_night(connection: sa.Connection, line: str, night: date) -> list[BatchRow]:
@@ -102,26 +111,48 @@ def batches_of_night(connection: sa.Connection, line: str, night: date) -> list[
 
 def list_unscored(connection: sa.Connection, line: str | None, page: Page) -> list[UnscoredRow]:
     """Quarantined and failed images with their reason, and who released them since."""
+    return list(each_unscored(connection, line, page))
+
+
+def each_unscored(connection: sa.Connection, line: str | None, page: Page) -> Iterator[UnscoredRow]:
+    """What `list_unscored` lists, row by row."""
     return _unscored(connection, page.of(_all_unscored(line)))
+
+
+def count_unscored(connection: sa.Connection, line: str | None) -> int:
+    """How many images are quarantined or failed, as `count_rows` counts."""
+    return count_rows(connection, _all_unscored(line))
 
 
 def unscored_of_night(connection: sa.Connection, line: str, night: date) -> list[UnscoredRow]:
     """Quarantined and failed images of a line's night, by their reasons."""
     found = _all_unscored(line, night=night)
     columns = found.selected_columns
-    return _unscored(connection, found.order_by(columns["reason"], columns["batch_id"], columns["name"]))
+    return list(_unscored(connection, found.order_by(columns["reason"], columns["batch_id"], columns["name"])))
 
 
 def list_daily_rates(
     connection: sa.Connection, line: str | None, page: Page, *, since: date | None = None
 ) -> list[RateRow]:
     """Images, quarantined, flagged and confirmed per line and night."""
+    return list(each_daily_rate(connection, line, page, since=since))
+
+
+def each_daily_rate(
+    connection: sa.Connection, line: str | None, page: Page, *, since: date | None = None
+) -> Iterator[RateRow]:
+    """What `list_daily_rates` lists, row by row."""
     query = sa.select(daily_rates)
     if line is not None:
         query = query.where(daily_rates.c.line == line)
     if since is not None:
         query = query.where(daily_rates.c.night >= since)
-    return [_rate(row) for row in connection.execute(page.of(query)).mappings()]
+    return (_rate(row) for row in each_row(connection, page.of(query)))
+
+
+def count_daily_rates(connection: sa.Connection, line: str | None) -> int:
+    """How many nights of lines have a row, as `count_rows` counts; the rates themselves are not worked out."""
+    return count_rows(connection, _of_line(sa.select(batches.c.line, batches.c.night).distinct(), line))
 
 
 def rates_of_night(connection: sa.Connection, line: str, night: date) -> RateRow:
@@ -193,6 +224,5 @@ def _of_line(query: sa.Select[Any], line: str | None) -> sa.Select[Any]:
     return query if line is None else query.where(batches.c.line == line)
 
 
-def _unscored(connection: sa.Connection, query: sa.Select[Any]) -> list[UnscoredRow]:
-    rows: Sequence[sa.RowMapping] = connection.execute(query).mappings().all()
-    return [UnscoredRow(**row) for row in rows]
+def _unscored(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[UnscoredRow]:
+    return (UnscoredRow(**row) for row in each_row(connection, query))
