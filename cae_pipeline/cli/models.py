@@ -56,12 +56,13 @@ def train(
     """Train a challenger on the line's normal images and let it through the gate, or not."""
     from cae_pipeline.training.quiet import import_tensorflow_quietly
 
+    # first: wrong words need not wait for TensorFlow
+    settings_of_line, _, services = open_line(line)
+    settings_of_line = with_training(settings_of_line, seed=seed, epochs=epochs, preset=preset_of(preset, effort))
     import_tensorflow_quietly()
     from cae_pipeline.steps.life.promote import promote_challenger
     from cae_pipeline.steps.life.train import train_model
 
-    settings_of_line, _, services = open_line(line)
-    settings_of_line = with_training(settings_of_line, seed=seed, epochs=epochs, preset=preset_of(preset, effort))
     version = train_model(settings_of_line, services, refresh=refresh, note=note)
     result: dict[str, Any] = {"model_version": version.model_version, "run_id": version.run_id, **version.figures}
     if promote_it:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from cae_pipeline.settings import Settings
     from cae_pipeline.steps.services import Services
 
+MAX_NUMBER = 1_000_000_000
+"""Above what any list is long, and far below where a database runs out of digits."""
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of printing.")]
 SortOption = Annotated[str, typer.Option("--sort", help="Column to sort by; a minus before it turns the order around.")]
-MAX_NUMBER = 1_000_000_000
-"""Above what any list is long, and far below where a database runs out of digits."""
 PageOption = Annotated[int, typer.Option("--page", min=1, max=MAX_NUMBER, help="Which page.", metavar="NUMBER")]
 PageSizeOption = Annotated[
     int | None,
@@ -36,8 +36,12 @@ PageSizeOption = Annotated[
     ),
 ]
 LineOption = Annotated[str | None, typer.Option("--line", "-l", help="Only this line.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the line's.")]
-EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the preset's.")]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", min=0, max=2**32 - 1, metavar="NUMBER", help="Instead of the line's.")
+]
+EpochsOption = Annotated[
+    int | None, typer.Option("--epochs", min=1, max=MAX_NUMBER, metavar="NUMBER", help="Instead of the preset's.")
+]
 PresetOption = Annotated[
     str | None, typer.Option("--preset", help="quick, normal or thorough, instead of the line's.", metavar="PRESET")
 ]
