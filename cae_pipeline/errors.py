@@ -5,7 +5,8 @@
     CaeError                        what every error of ours can be caught as
     ├── ConfigurationError          a setting or the lines file cannot be used
     │   ├── ShapeNotRestoredError   the decoder does not give the input size back
-    │   └── DatabaseSilentError     the results database does not answer           (retry helps)
+    │   ├── DatabaseSilentError     the results database does not answer           (retry helps)
+    │   └── TrackingSilentError     MLflow does not answer                         (retry helps)
     ├── NotFoundError               a line, batch, image or version that is not there
     ├── BatchNotReadyError          files are still arriving                     (retry helps)
     ├── BatchRejectedError          a batch fails as a whole
@@ -29,6 +30,7 @@ A message says what, where, expected, received, and what to do next.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +62,33 @@ class DatabaseSilentError(ConfigurationError):
     retryable = True
 
 
+class TrackingSilentError(ConfigurationError):
+    """MLflow does not answer: it may be down, or its address be written wrongly."""
+
+    retryable = True
+
+
 class NotFoundError(CaeError):
-    """Something was asked for by a name nobody knows."""
+    """Something was asked for by a name nobody knows; says which known name is nearest."""
 
     def __init__(self, kind: str, name: str, *, known: Sequence[str] = (), advice: str = "") -> None:
         self.kind, self.name = kind, name
-        listed = f" Known: {', '.join(list(known)[:20])}." if known else ""
-        super().__init__(f"no {kind} {name!r}.{listed}{' ' + advice if advice else ''}")
+        nearest = nearest_name(name, known)
+        meant = f" Did you mean {nearest!r}?" if nearest else ""
+        listed = f" Known: {', '.join(list(known)[:20])}{', …' if len(known) > 20 else ''}." if known else ""
+        super().__init__(f"no {kind} {name!r}.{meant}{listed}{' ' + advice if advice else ''}")
+
+
+def nearest_name(name: str, known: Sequence[str]) -> str:
+    """The known name that is most like a misspelt one, capital letters aside; empty where none is like it.
+
+    Example:
+        >>> nearest_name("Wahsers", ["cells", "washers"])
+        'washers'
+    """
+    by_spelling = {other.lower(): other for other in known}
+    found = get_close_matches(name.lower(), list(by_spelling), n=1, cutoff=0.5)
+    return by_spelling[found[0]] if found else ""
 
 
 class BatchNotReadyError(CaeError):

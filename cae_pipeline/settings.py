@@ -13,7 +13,7 @@ from typing import Any
 
 from joblib import cpu_count
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from cae_pipeline.detector import Runtime
 from cae_pipeline.detector.convolution import encoder_sizes
@@ -31,6 +31,9 @@ RENAMED_KNOBS = {
     "training": {"effort": "preset", "turns": "augmentations"},
 }
 """Table of a line → old name of a knob → what it is called now. The old names are read for one release."""
+
+TRACKING_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+"""What an address of MLflow may begin with."""
 
 
 class Notifier(BaseModel):
@@ -95,6 +98,31 @@ class Settings(BaseSettings):
         find_zone(name or "UTC", where="CAE_TIME_ZONE")
         return name or "UTC"
 
+    @field_validator("workspace", "lines_file")
+    @classmethod
+    def _from_home(cls, path: Path | None) -> Path | None:
+        try:
+            return path.expanduser() if path else path
+        except RuntimeError as error:
+            raise ValueError("expected a path, ~ alone for the own home folder") from error
+
+    @field_validator("results_url", "tracking_uri")
+    @classmethod
+    def _file_from_home(cls, url: str) -> str:
+        """Let the file of a SQLite URL begin with ~, as people write it."""
+        return re.sub(r"(?<=:///)~(?=/)", lambda _: str(Path.home()), url, count=1)
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _no_file_store(cls, uri: str) -> str:
+        scheme, separator, _ = uri.partition("://")
+        if uri and not (separator and scheme.partition("+")[0] in TRACKING_SCHEMES):
+            raise ValueError(
+                "expected http(s)://host:port of an MLflow server or the URL of a database such as "
+                "sqlite:////folder/mlflow.db; MLflow keeps nothing in folders of files any more"
+            )
+        return uri
+
     def path(self, *parts: str) -> Path:
         """A place in the workspace."""
         return self.workspace.absolute().joinpath(*parts)
@@ -127,8 +155,19 @@ def read_settings(**said: Any) -> Settings:
     try:
         return Settings(**said)
     except ValidationError as error:
-        told = "; ".join(f"CAE_{str(e['loc'][0]).upper()}: {e['msg']}, received {e['input']!r}" for e in error.errors())
+        told = "; ".join(
+            f"CAE_{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}, "
+            f"received {_without_secrets(e['input'])!r}"
+            for e in error.errors()
+        )
         raise ConfigurationError(f"the environment cannot be used: {told}") from error
+    except SettingsError as error:
+        raise ConfigurationError(f"the environment cannot be used: {error}; expected JSON") from error
+
+
+def _without_secrets(value: Any) -> Any:
+    """Hide who an address is entered as."""
+    return re.sub(r"^.*@", "***@", value) if isinstance(value, str) else value
 
 
 def read_lines(path: Path) -> dict[str, Line]:

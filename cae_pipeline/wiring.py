@@ -19,6 +19,9 @@ from cae_pipeline.steps.services import Services
 
 T = TypeVar("T")
 
+BACKENDS = ("sqlite", "postgresql")
+"""Kinds of database that the tables are made for."""
+
 
 def connect(settings: Settings) -> Services:
     """Open what the steps work with; creates the workspace and the tables where they are not there.
@@ -59,26 +62,32 @@ def connect(settings: Settings) -> Services:
 
 def _open_database(url: str) -> sa.Engine:
     """Open the results database; says in our own words what cannot be used, and never a password."""
+    shown = _without_password(url)
     try:
+        if sa.make_url(url).get_backend_name() not in BACKENDS:
+            raise sa.exc.ArgumentError("a database that the migrations do not know")
         return open_database(url)
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError) as error:
-        raise ConfigurationError(
-            "CAE_RESULTS_URL: expected an SQLAlchemy URL such as sqlite:////folder/results.db or "
-            f"postgresql+psycopg://user:password@host/database, received {_without_password(url)!r}"
-        ) from error
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"CAE_RESULTS_URL: the driver {error.name!r} for {_without_password(url)} is not installed. "
+            f"CAE_RESULTS_URL: the driver {error.name!r} for {shown} is not installed. "
             "For PostgreSQL run `pip install cae-pipeline[postgres]` and begin the URL with postgresql+psycopg://"
         ) from error
     except OSError as error:
-        raise ConfigurationError(
-            f"CAE_RESULTS_URL: {_without_password(url)} cannot be opened: {error.strerror}"
-        ) from error
+        raise ConfigurationError(f"CAE_RESULTS_URL: {shown} cannot be opened: {error.strerror}") from error
     except sa.exc.DBAPIError as error:
-        told = f"CAE_RESULTS_URL: the results database {_without_password(url)} cannot be used: {error.orig}"
-        may_pass = isinstance(error, sa.exc.OperationalError)
+        told = f"CAE_RESULTS_URL: the results database {shown} cannot be used: {error.orig}"
+        may_pass = isinstance(error, sa.exc.OperationalError) and not _is_wrong_for_good(str(error.orig))
         raise (DatabaseSilentError if may_pass else ConfigurationError)(told) from error
+    except (sa.exc.SQLAlchemyError, ValueError) as error:
+        raise ConfigurationError(
+            "CAE_RESULTS_URL: expected an SQLAlchemy URL such as sqlite:////folder/results.db or "
+            f"postgresql+psycopg://user:password@host/database, received {shown!r}"
+        ) from error
+
+
+def _is_wrong_for_good(problem: str) -> bool:
+    """Whether no second try helps, by the words of SQLite and PostgreSQL, which give one class to all of these."""
+    return any(words in problem for words in ("readonly", "read-only", "unable to open database file", "invalid port"))
 
 
 def _without_password(url: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cae_pipeline.errors import ArtefactError, ConfigurationError
+from cae_pipeline.errors import ArtefactError, ConfigurationError, TrackingSilentError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 SCORER_FOLDER = "scorer"
+ASK_ONCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+"""What MLflow is told while it is found out whether it answers."""
+RUNS_PER_REQUEST = 1000
 
 
 @dataclass(frozen=True)
@@ -195,29 +199,36 @@ def fetch_artefact(tracking_uri: str, artefact_uri: str, folder: Path) -> Path:
         ) from error
 
 
-def list_runs(tracking_uri: str, *, experiment: str | None, max_results: int) -> list[dict[str, Any]]:
-    """Trainings, newest first, with what a person chooses by."""
-    client = _connect(tracking_uri)
-    experiments = client.search_experiments(filter_string=f"name = '{experiment}'" if experiment else None)
-    runs = client.search_runs(
-        [one.experiment_id for one in experiments], order_by=["attributes.start_time DESC"], max_results=max_results
-    )
-    names = {one.experiment_id: one.name for one in experiments}
-    return [
-        {
-            "run_id": run.info.run_id,
-            "run_name": run.info.run_name,
-            "experiment": names[run.info.experiment_id],
-            "status": run.info.status,
-            "started_at": datetime.fromtimestamp(run.info.start_time / 1000, UTC),
-            "model_version": run.data.tags.get("model_version", ""),
-            "decision": run.data.tags.get("decision", ""),
-            "synthetic_auroc": run.data.metrics.get("synthetic_auroc"),
-            "validation_loss": run.data.metrics.get("validation_loss"),
-            "epochs": run.data.metrics.get("epochs"),
-        }
-        for run in runs
-    ]
+def list_runs(tracking_uri: str, *, experiment: str | None, max_results: int | None) -> Iterator[dict[str, Any]]:
+    """Trainings, newest first, with what a person chooses by; None is all of them."""
+    with _asked(tracking_uri) as client:
+        experiments = client.search_experiments(filter_string=f"name = '{experiment}'" if experiment else None)
+        names = {one.experiment_id: one.name for one in experiments}
+        left, token = max_results, None
+        while names and (left is None or left > 0):
+            size = RUNS_PER_REQUEST if left is None else min(left, RUNS_PER_REQUEST)
+            runs = client.search_runs(
+                list(names), order_by=["attributes.start_time DESC"], max_results=size, page_token=token
+            )
+            yield from (_run_row(run, names[run.info.experiment_id]) for run in runs)
+            left, token = None if left is None else left - len(runs), runs.token
+            if not token:
+                return
+
+
+def _run_row(run: Any, experiment: str) -> dict[str, Any]:
+    return {
+        "run_id": run.info.run_id,
+        "run_name": run.info.run_name,
+        "experiment": experiment,
+        "status": run.info.status,
+        "started_at": datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+        "model_version": run.data.tags.get("model_version", ""),
+        "decision": run.data.tags.get("decision", ""),
+        "synthetic_auroc": run.data.metrics.get("synthetic_auroc"),
+        "validation_loss": run.data.metrics.get("validation_loss"),
+        "epochs": run.data.metrics.get("epochs"),
+    }
 
 
 @contextmanager
@@ -237,14 +248,47 @@ def _connect(tracking_uri: str) -> MlflowClient:
     mlflow.set_tracking_uri(tracking_uri)
     if tracking_uri.startswith("sqlite:///"):
         Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    shown = _without_password(tracking_uri)
     try:
-        client = mlflow.MlflowClient(tracking_uri)
-        client.search_experiments(max_results=1)
+        return _answering_client(tracking_uri)
+    except ImportError as error:
+        raise ConfigurationError(f"CAE_TRACKING_URI: the driver {error.name!r} for {shown} is not installed") from error
     except _problems() as error:
-        raise ConfigurationError(
-            f"MLflow at {tracking_uri} does not answer: {error}. Check CAE_TRACKING_URI, or start it with `make up`."
+        raise TrackingSilentError(
+            f"MLflow at {shown} does not answer: {_first_line(error)}. "
+            "Check CAE_TRACKING_URI, or start it with `make up`."
         ) from error
+    except ValueError as error:
+        raise ConfigurationError(f"CAE_TRACKING_URI: expected an address, received {shown!r}: {error}") from error
+
+
+def _answering_client(tracking_uri: str) -> MlflowClient:
+    """Connect, and ask once: MLflow goes on asking who does not answer for minutes, and people wait for it."""
+    if not tracking_uri.startswith("http"):
+        import sqlalchemy as sa
+
+        engine = sa.create_engine(tracking_uri)
+        engine.connect().close()
+        engine.dispose()
+    client = _mlflow().MlflowClient(tracking_uri)
+    before = {name: os.environ.get(name) for name in ASK_ONCE}
+    os.environ.update(ASK_ONCE)
+    try:
+        client.search_experiments(max_results=1)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
     return client
+
+
+def _without_password(tracking_uri: str) -> str:
+    return re.sub(r"//[^/]*@", "//***@", tracking_uri)
+
+
+def _first_line(error: Exception) -> str:
+    return _without_password(str(getattr(error, "orig", error)).partition("\n")[0])
 
 
 def _version(distribution: str) -> str:

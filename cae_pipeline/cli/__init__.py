@@ -5,13 +5,14 @@ Imports of what a command needs stand inside the command, so that `cae --help` a
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
 import typer
 
 from cae_pipeline.cli import evaluation, lines, models, nightly, pictures, queries, review, thresholds
-from cae_pipeline.errors import CaeError
+from cae_pipeline.cli.endings import run_to_its_end
 
 app = typer.Typer(
     help="Tell which of last night's images are not normal.",
@@ -21,8 +22,6 @@ app = typer.Typer(
 )
 for room in (nightly, models, thresholds, evaluation, queries, pictures, review, lines):
     room.add_to(app)
-
-EXIT_RETRYABLE, EXIT_REFUSED = 1, 3
 
 
 def main() -> None:
@@ -35,20 +34,8 @@ def main() -> None:
     configure_logs()
     # TensorFlow tells every start about its build; read when it is imported
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        exit_code = app(standalone_mode=False)
-    except CaeError as error:
-        _say(str(error))
-        exit_code = EXIT_RETRYABLE if error.retryable else EXIT_REFUSED
-    except typer.TyperException as error:
-        _say(error.format_message())
-        exit_code = error.exit_code
-    except typer.Abort:
-        exit_code = EXIT_RETRYABLE
-    sys.exit(exit_code)
-
-
-def _say(problem: str) -> None:
-    # a command without its subcommand shows its help, which speaks for itself
-    if problem:
-        print(f"cae: {' '.join(problem.split())}", file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        # names of files come from outside, and a terminal may not know their letters
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run_to_its_end(lambda: app(standalone_mode=False)))

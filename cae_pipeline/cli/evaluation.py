@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cae_pipeline.cli.printing import Format, as_json, print_rows
+from cae_pipeline.cli.exports import Kinds
+from cae_pipeline.cli.json_text import as_json
+from cae_pipeline.cli.printing import Format, print_rows
 from cae_pipeline.cli.shared import EffortOption, OutOption, PresetOption, SeedOption, preset_of, with_training
 
 if TYPE_CHECKING:
     from cae_pipeline.steps.offline.evaluate_folder import EvaluationSettings
 
+TYPE_KINDS: Kinds = {
+    "defect_type": str,
+    "num_images": int,
+    **dict.fromkeys(("image_auroc", "average_precision", "detected", "pixel_auroc", "pro"), float),
+}
 AblationOption = Annotated[bool, typer.Option("--ablation", help="Judge with each head alone and without each.")]
 ContaminationOption = Annotated[
     float,
@@ -130,5 +137,5 @@ def _print_evaluation(result: dict[str, Any]) -> None:
     print(f"{'images_per_second':20} {result['images_per_second']:.0f}")
     print(f"{'peak_memory':20} {result['peak_memory_bytes'] / 2**20:.0f} MiB\n")
     rows = [{"defect_type": kind, **figures} for kind, figures in result["per_defect_type"].items()]
-    names = ["defect_type", "num_images", "image_auroc", "average_precision", "detected", "pixel_auroc", "pro"]
-    print_rows(rows, how=Format.TABLE, columns=[name for name in names if any(name in row for row in rows)])
+    shown = {name: kind for name, kind in TYPE_KINDS.items() if any(name in row for row in rows)}
+    print_rows(rows, how=Format.TABLE, kinds=shown)

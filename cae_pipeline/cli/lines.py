@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cae_pipeline.cli.exports import Kinds, kinds_of
 from cae_pipeline.cli.printing import Format, print_result, print_rows
-from cae_pipeline.cli.shared import FormatOption, open_services
+from cae_pipeline.cli.shared import FormatOption, OutOption, open_services
 
 if TYPE_CHECKING:
     from cae_pipeline.domain.line import Line
 
-LINE_COLUMNS = ("line", "description", "image", "code_size", "target_false_alarm_rate", "normal_batches")
+LINE_KINDS: Kinds = {
+    "line": str,
+    "description": str,
+    "image": str,
+    "latent_size": int,
+    "target_false_alarm_rate": float,
+    "normal_batches": str,
+}
 
 lines_app = typer.Typer(no_args_is_help=True, help="The product lines file.")
 
@@ -27,7 +35,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 @lines_app.command("check")
-def check(how: FormatOption = Format.TABLE) -> None:
+def check(how: FormatOption = Format.TABLE, out: OutOption = None) -> None:
     """Check the product lines file and list its lines."""
     from cae_pipeline.settings import read_lines, read_settings
 
@@ -44,12 +52,12 @@ def check(how: FormatOption = Format.TABLE) -> None:
         }
         for line in lines.values()
     ]
-    print_rows(rows, how=how, columns=LINE_COLUMNS)
+    print_rows(rows, how=how, kinds=LINE_KINDS, out=out)
     _name_unclaimed(settings.path("landing"), lines.values())
 
 
 @lines_app.command("status")
-def status(how: FormatOption = Format.TABLE) -> None:
+def status(how: FormatOption = Format.TABLE, out: OutOption = None) -> None:
     """Say of each line who serves it, and how many images wait for a score."""
     from cae_pipeline.settings import read_lines
     from cae_pipeline.steps.life.serving import LineState, line_states
@@ -57,8 +65,7 @@ def status(how: FormatOption = Format.TABLE) -> None:
     settings, services = open_services()
     lines = read_lines(settings.lines_path).values()
     states = line_states(lines, services)
-    columns = [field.name for field in fields(LineState)]
-    print_rows([asdict(state) for state in states], how=how, columns=columns)
+    print_rows([asdict(state) for state in states], how=how, kinds=kinds_of(LineState), out=out)
     _name_unclaimed(services.landing.folder, lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import structlog
@@ -23,6 +24,12 @@ def configure_logs() -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(_level()),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _level() -> int:
+    """What CAE_LOG_LEVEL names, INFO without it; at DEBUG a command that fails also shows its traceback."""
+    level = logging.getLevelNamesMapping().get(os.environ.get("CAE_LOG_LEVEL", "INFO").upper())
+    return logging.INFO if level is None else level

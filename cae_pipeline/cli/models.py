@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cae_pipeline.cli.printing import Format, as_json, print_result, print_rows
+from cae_pipeline.cli.exports import Kinds
+from cae_pipeline.cli.json_text import as_json
+from cae_pipeline.cli.printing import Format, print_result, print_rows
 from cae_pipeline.cli.shared import (
     EffortOption,
     EpochsOption,
@@ -18,6 +20,7 @@ from cae_pipeline.cli.shared import (
     PresetOption,
     SeedOption,
     as_moment,
+    open_known_line,
     open_line,
     preset_of,
     with_training,
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 model_app = typer.Typer(no_args_is_help=True, help="The network of a line.")
 champion_app = typer.Typer(no_args_is_help=True, help="Who serves a line.")
+
+LAYER_KINDS: Kinds = {"layer": str, "kind": str, "output_shape": str, "parameters": int, "receptive_field": str}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -51,12 +56,13 @@ def train(
     """Train a challenger on the line's normal images and let it through the gate, or not."""
     from cae_pipeline.training.quiet import import_tensorflow_quietly
 
+    # first: wrong words need not wait for TensorFlow
+    settings_of_line, _, services = open_line(line)
+    settings_of_line = with_training(settings_of_line, seed=seed, epochs=epochs, preset=preset_of(preset, effort))
     import_tensorflow_quietly()
     from cae_pipeline.steps.life.promote import promote_challenger
     from cae_pipeline.steps.life.train import train_model
 
-    settings_of_line, _, services = open_line(line)
-    settings_of_line = with_training(settings_of_line, seed=seed, epochs=epochs, preset=preset_of(preset, effort))
     version = train_model(settings_of_line, services, refresh=refresh, note=note)
     result: dict[str, Any] = {"model_version": version.model_version, "run_id": version.run_id, **version.figures}
     if promote_it:
@@ -93,14 +99,14 @@ def show_snapshot(
     from cae_pipeline.steps.life.snapshot import rebuild_snapshot
 
     _, services = open_services()
-    columns = ["line", "batch_id", "name", "part", "image_id"]
+    columns = ("line", "batch_id", "name", "part", "image_id")
     found = rebuild_snapshot(model_version, services)
     rows = [{name: getattr(row.image, name, row.part) for name in columns} for row in found]
-    print_rows(rows, how=how, columns=columns, out=out)
+    print_rows(rows, how=how, kinds=dict.fromkeys(columns, str), out=out)
 
 
 @model_app.command("describe")
-def describe_model(line: LineArgument, how: Annotated[Format, typer.Option("--format", "-f")] = Format.TABLE) -> None:
+def describe_model(line: LineArgument, how: FormatOption = Format.TABLE, out: OutOption = None) -> None:
     """Print each layer with its output shape, parameters and receptive field."""
     from cae_pipeline.detector.convolution import describe
     from cae_pipeline.settings import find_line, read_lines, read_settings
@@ -117,8 +123,8 @@ def describe_model(line: LineArgument, how: Annotated[Format, typer.Option("--fo
         }
         for layer in layers
     ]
-    print_rows(rows, how=how, columns=list(rows[0]))
-    if how is Format.TABLE:
+    print_rows(rows, how=how, kinds=LAYER_KINDS, out=out)
+    if how is Format.TABLE and out is None:
         total = sum(layer.num_parameters for layer in layers)
         pixels = settings_of_line.model.height_px * settings_of_line.model.width_px * settings_of_line.model.channels
         print(f"\n{total:,} parameters; {pixels:,} numbers are squeezed into {settings_of_line.model.latent_size}")
@@ -161,5 +167,5 @@ def show_champion(
     """Say which model version serves a line, or served it on a date."""
     from cae_pipeline.steps.life.serving import serving_version
 
-    settings_of_line, _, services = open_line(line)
+    settings_of_line, _, services = open_known_line(line)
     print(as_json(asdict(serving_version(settings_of_line, services, as_of=as_of)), indent=2))

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cae_pipeline.cli.exports import Kinds, Row, as_text_file, write_csv, write_json, write_parquet
+from cae_pipeline.cli.json_text import as_json
 from cae_pipeline.errors import ConfigurationError
-from cae_pipeline.steps.outputs import write_output
+from cae_pipeline.steps.outputs import open_output, write_output
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.table import Table
-
-Row = Mapping[str, Any]
 
 UNLIMITED_WIDTH = 1_000_000
 """Characters in a line of a table that no terminal shows: nothing is wrapped or cut off."""
@@ -38,67 +35,50 @@ def print_result(result: object) -> None:
     print(as_json(result))
 
 
-def print_rows(rows: Sequence[Row], *, how: Format, columns: Sequence[str], out: Path | None = None) -> None:
+def print_rows(
+    rows: Iterable[Row], *, how: Format, kinds: Kinds, columns: Sequence[str] = (), out: Path | None = None
+) -> None:
     """Print rows, or write them to a file.
 
     Args:
-        rows: What is printed, in this order.
+        rows: What is printed, in this order; all formats but the table take them one by one.
         how: The format.
-        columns: What a table shows, and what every format has where there are no rows; with rows, the other formats
-            hold every column.
+        kinds: Every column with what it holds: CSV, JSON and Parquet have all of these, with rows or without.
+        columns: Those that a table shows; none means all.
         out: A file that is written instead; Parquet needs one.
 
     Raises:
         ConfigurationError: If the file cannot be written, or Parquet was asked for without a file.
     """
-    if how is Format.PARQUET:
-        if out is None:
-            raise ConfigurationError("--format parquet writes a binary file; expected --out FILE as well")
-        write_output(out, _frame(rows, columns).to_parquet(index=False))
+    if how is Format.TABLE:
+        _print_table(list(rows), columns or list(kinds), out)
         return
-    if how is Format.TABLE and rows and out is None and sys.stdout.isatty():
+    if out is None:
+        if how is Format.PARQUET:
+            raise ConfigurationError("--format parquet writes a binary file; expected --out FILE as well")
+        (write_csv if how is Format.CSV else write_json)(rows, kinds, sys.stdout)
+        return
+    with open_output(out) as file:
+        if how is Format.PARQUET:
+            write_parquet(rows, kinds, file)
+            return
+        text = as_text_file(file)
+        (write_csv if how is Format.CSV else write_json)(rows, kinds, text)
+        # or closing it would close the file, which is closed where it was opened
+        text.detach()
+
+
+def _print_table(rows: Sequence[Row], columns: Sequence[str], out: Path | None) -> None:
+    if rows and out is None and sys.stdout.isatty():
         from rich.console import Console
 
         Console().print(_table(rows, columns))
         return
-    if how is Format.TABLE:
-        text = _plain_text(_table(rows, columns)) if rows else "nothing found\n"
-    elif how is Format.JSON:
-        text = as_json(list(rows), indent=2) + "\n"
-    else:
-        text = _frame(rows, columns).to_csv(index=False, lineterminator="\n")
+    text = _plain_text(_table(rows, columns)) if rows else "nothing found\n"
     if out is None:
         sys.stdout.write(text)
     else:
         write_output(out, text)
-
-
-def as_json(value: object, *, indent: int | None = None) -> str:
-    """Write a value as JSON: times and paths as text, NaN and infinity as null, because JSON has no word for them."""
-    return json.dumps(_without_nan(value), default=str, indent=indent, allow_nan=False)
-
-
-def _without_nan(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return value
-
-
-def _frame(rows: Sequence[Row], columns: Sequence[str]) -> pd.DataFrame:
-    """Put rows into a data frame whose cells stay what they are: no integer becomes a float beside a missing one."""
-    import pandas as pd
-
-    if not rows:
-        return pd.DataFrame(columns=list(columns), dtype=object)
-    flat = [
-        {name: as_json(cell) if isinstance(cell, (dict, list, tuple)) else cell for name, cell in row.items()}
-        for row in rows
-    ]
-    return pd.DataFrame(flat, dtype=object)
 
 
 def _table(rows: Sequence[Row], columns: Sequence[str]) -> Table:

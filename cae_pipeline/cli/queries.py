@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import math
+import sys
+from dataclasses import asdict
+from datetime import date, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from cae_pipeline.cli.exports import Kinds, kinds_of
+from cae_pipeline.cli.listings import TABLE_ROWS, CountedRows, Listing, command_of, page_of, tell_rest
 from cae_pipeline.cli.printing import Format, print_result, print_rows
 from cae_pipeline.cli.shared import (
+    MAX_NUMBER,
     FormatOption,
     LineOption,
     OutOption,
@@ -19,6 +25,8 @@ from cae_pipeline.cli.shared import (
     PageSizeOption,
     SortOption,
     as_date,
+    check_batch,
+    check_line,
     open_services,
 )
 
@@ -26,66 +34,90 @@ images_app = typer.Typer(no_args_is_help=True, help="Single images.")
 quarantine_app = typer.Typer(no_args_is_help=True, help="Images that were kept from scoring.")
 
 
-@dataclass(frozen=True)
-class Listing:
-    """A command that lists rows: which query, sorted how, showing what.
-
-    Attributes:
-        query: Module of `adapters.results.queries` and function in it.
-        sort: Column, with a minus for falling order.
-        columns: Shown in a table, separated by spaces; the other formats hold all.
-        help: What `--help` says.
-        add: What is added to each row for people, given the workspace.
-    """
-
-    query: tuple[str, str]
-    sort: str
-    columns: str
-    help: str
-    add: Callable[[dict[str, Any], Path], dict[str, Any]] = lambda row, workspace: {}
+def _link(workspace: Path, name: str) -> str:
+    """An address that opens a file of the workspace whatever its name; empty without a name."""
+    return (workspace / name).as_uri() if name else ""
 
 
 def _report_of(row: dict[str, Any], workspace: Path) -> dict[str, Any]:
-    report = workspace / "reports" / f"{row['night']}.html"
-    return {"report": str(report) if report.exists() else ""}
+    report = f"reports/{row['night']}.html"
+    return {"report": _link(workspace, report if (workspace / report).exists() else "")}
+
+
+def _data_docs_of(row: dict[str, Any], workspace: Path) -> dict[str, Any]:
+    return {"data_docs": _link(workspace, row["data_docs_uri"])}
 
 
 def _main_figures(row: dict[str, Any], _workspace: Path) -> dict[str, Any]:
-    return {name: row["figures"][name] for name in ("synthetic_auroc", "threshold")}
+    return {name: row["figures"].get(name) for name in ("synthetic_auroc", "threshold")}
+
+
+def _file_of(row: dict[str, Any], workspace: Path) -> dict[str, Any]:
+    return {"file": _link(workspace, f"landing/{row['line']}/{row['batch_id']}/{row['name']}")}
+
+
+def _of_anomaly(row: dict[str, Any], workspace: Path) -> dict[str, Any]:
+    return {
+        "num_regions": len(row["regions"]),
+        "image": row["image_id"][:12],
+        "map": _link(workspace, row["map_uri"]),
+        **_file_of(row, workspace),
+    }
 
 
 BATCHES = Listing(
-    ("nights", "list_batches"),
+    "nights",
+    "BatchRow",
+    "each_batch",
+    "count_batches",
     "-night",
     "night line batch_id status num_images num_quarantined rejected_for data_docs_uri",
     "List batches, what became of them, and where their Data Docs are.",
+    _data_docs_of,
+    {"data_docs": str},
 )
 RATES = Listing(
-    ("nights", "list_daily_rates"),
+    "nights",
+    "RateRow",
+    "each_daily_rate",
+    "count_daily_rates",
     "-night",
     "night line num_images num_quarantined num_failed num_out_of_limits num_scored num_flagged num_confirmed "
     "num_false_alarms precision precision_low precision_high report",
     "Count images, quarantined, flagged and confirmed per line and night; names the night's report.",
     _report_of,
+    {"report": str},
 )
 VERSIONS = Listing(
-    ("models", "list_model_versions"),
+    "models",
+    "VersionRow",
+    "each_model_version",
+    "count_model_versions",
     "-registered_at",
     "registered_at line model_version state serves_as synthetic_auroc threshold run_id",
     "List registered models, where each stands and who of them is champion.",
     _main_figures,
+    {"synthetic_auroc": float, "threshold": float},
 )
 LEDGER = Listing(
-    ("models", "list_ledger"),
+    "models",
+    "LedgerRow",
+    "each_entry",
+    "count_entries",
     "-entry_id",
     "decided_at line event from_version to_version author note reasons",
     "List everything that happened to champions and thresholds, with the reasons.",
 )
 QUARANTINE = Listing(
-    ("nights", "list_odd_images"),
+    "nights",
+    "OddImageRow",
+    "each_odd_image",
+    "count_odd_images",
     "-night",
     "night line batch_id name status reason detail score released_by",
     "List images that are quarantined, failed, or scored out of their limits, with their reasons.",
+    _file_of,
+    {"file": str},
 )
 
 
@@ -94,35 +126,11 @@ def add_to(app: typer.Typer) -> None:
     panel = "Queries"
     app.command(rich_help_panel=panel)(anomalies)
     for name, listing in {"batches": BATCHES, "rates": RATES, "versions": VERSIONS, "ledger": LEDGER}.items():
-        app.command(name, rich_help_panel=panel, help=listing.help)(_command(listing))
+        app.command(name, rich_help_panel=panel, help=listing.help)(command_of(listing))
     app.command(rich_help_panel=panel)(runs)
-    quarantine_app.command("list", help=QUARANTINE.help)(_command(QUARANTINE))
+    quarantine_app.command("list", help=QUARANTINE.help)(command_of(QUARANTINE))
     app.add_typer(images_app, name="images", rich_help_panel="Queries")
     app.add_typer(quarantine_app, name="quarantine", rich_help_panel="Queries")
-
-
-def _command(listing: Listing) -> Callable[..., None]:
-    def command(
-        line: LineOption = None,
-        sort: SortOption = listing.sort,
-        page: PageOption = 1,
-        page_size: PageSizeOption = 50,
-        how: FormatOption = Format.TABLE,
-        out: OutOption = None,
-    ) -> None:
-        from importlib import import_module
-
-        from cae_pipeline.adapters.results.queries.paging import Page
-
-        module, name = listing.query
-        query = getattr(import_module(f"cae_pipeline.adapters.results.queries.{module}"), name)
-        _, services = open_services()
-        with services.read() as connection:
-            rows = [asdict(row) for row in query(connection, line, Page(sort, page, page_size))]
-        shown = [{**row, **listing.add(row, services.workspace)} for row in rows]
-        print_rows(shown, how=how, columns=listing.columns.split(), out=out)
-
-    return command
 
 
 def anomalies(
@@ -135,58 +143,95 @@ def anomalies(
     verdict: Annotated[str | None, typer.Option(help="defect, normal, unsure, or none for not judged yet.")] = None,
     sort: SortOption = "-score",
     page: PageOption = 1,
-    page_size: PageSizeOption = 50,
+    page_size: PageSizeOption = None,
     how: FormatOption = Format.TABLE,
     out: OutOption = None,
 ) -> None:
     """List flagged images."""
-    from cae_pipeline.adapters.results.queries.anomalies import AnomalyFilter, list_anomalies
-    from cae_pipeline.adapters.results.queries.paging import Page
-
-    _, services = open_services()
-    wanted = AnomalyFilter(
-        line,
-        as_date(since) if since else None,
-        as_date(until) if until else None,
-        batch,
-        model_version,
-        min_score,
-        verdict,
+    from cae_pipeline.adapters.results.model_versions import find_version
+    from cae_pipeline.adapters.results.queries.anomalies import (
+        AnomalyFilter,
+        AnomalyRow,
+        count_anomalies,
+        each_anomaly,
     )
-    with services.read() as connection:
-        found = list_anomalies(connection, wanted, Page(sort, page, page_size))
-    rows = [asdict(row) for row in found]
-    for row in rows:
-        row["num_regions"] = len(row["regions"])
-        row["image"] = row["image_id"][:12]
+
+    nights = as_date(since) if since else None, as_date(until) if until else None
+    _check_filter(nights, min_score, verdict)
+    settings, services = open_services()
+    wanted, on_page = (
+        AnomalyFilter(line, *nights, batch, model_version, min_score, verdict),
+        page_of(sort, page, page_size, how=how),
+    )
+    kinds = {**kinds_of(AnomalyRow), "num_regions": int, "image": str, "map": str, "file": str}
     columns = ["night", "line", "batch_id", "name", "image", "score", "threshold", "p_value", "num_regions", "reason"]
-    print_rows(rows, how=how, columns=[*columns, "verdict", "model_version"], out=out)
+    with services.read() as connection:
+        check_line(connection, line, settings)
+        check_batch(connection, batch, line, services)
+        if model_version is not None:
+            find_version(connection, model_version)
+        found = map(asdict, each_anomaly(connection, wanted, on_page))
+        rows = CountedRows({**row, **_of_anomaly(row, services.workspace)} for row in found)
+        print_rows(rows, how=how, kinds=kinds, columns=[*columns, "verdict", "model_version"], out=out)
+        tell_rest(rows.num_rows, lambda: count_anomalies(connection, wanted), on_page)
+
+
+def _check_filter(nights: tuple[date | None, date | None], min_score: float | None, verdict: str | None) -> None:
+    from cae_pipeline.domain.verdict import WORDS
+    from cae_pipeline.errors import nearest_name
+
+    since, until = nights
+    if since and until and since > until:
+        raise typer.BadParameter(f"expected --since before --until, received {since} and {until}")
+    if min_score is not None and math.isnan(min_score):
+        raise typer.BadParameter("--min-score: expected a number, received nan")
+    words = (*WORDS, "none")
+    if verdict is not None and verdict not in words:
+        nearest = nearest_name(verdict, words)
+        meant = f". Did you mean {nearest!r}?" if nearest else ""
+        raise typer.BadParameter(f"--verdict: expected one of {', '.join(words)}, received {verdict!r}{meant}")
+
+
+RUN_KINDS: Kinds = {
+    "started_at": datetime,
+    "experiment": str,
+    "run_name": str,
+    "status": str,
+    "model_version": str,
+    "decision": str,
+    "synthetic_auroc": float,
+    "validation_loss": float,
+    "epochs": float,
+    "run_id": str,
+}
 
 
 def runs(
     line: LineOption = None,
-    max_results: Annotated[int, typer.Option("--page-size", min=1, help="How many.")] = 50,
+    page_size: Annotated[
+        int | None, typer.Option("--page-size", min=1, max=MAX_NUMBER, metavar="NUMBER", help="How many; see --format.")
+    ] = None,
     how: FormatOption = Format.TABLE,
     out: OutOption = None,
 ) -> None:
     """List trainings as MLflow knows them, newest first."""
     from cae_pipeline.adapters.tracking import list_runs, registered_name
 
-    _, services = open_services()
+    settings, services = open_services()
+    with services.read() as connection:
+        check_line(connection, line, settings)
     experiment = registered_name(line) if line else None
-    rows = list_runs(services.tracking_uri, experiment=experiment, max_results=max_results)
-    columns = [
-        "started_at",
-        "experiment",
-        "run_name",
-        "status",
-        "model_version",
-        "decision",
-        "synthetic_auroc",
-        "validation_loss",
-        "epochs",
-    ]
-    print_rows(rows, how=how, columns=columns, out=out)
+    size = page_size or (TABLE_ROWS if how is Format.TABLE else None)
+    # one more than is shown says whether there are more
+    found = list_runs(services.tracking_uri, experiment=experiment, max_results=size and size + 1)
+    rows = CountedRows(islice(found, size))
+    print_rows(rows, how=how, kinds=RUN_KINDS, columns=[name for name in RUN_KINDS if name != "run_id"], out=out)
+    left = sum(1 for _ in found)
+    if left:
+        sys.stdout.flush()
+        print(
+            f"{rows.num_rows} of more runs; --page-size {2 * rows.num_rows} or --format csv for more", file=sys.stderr
+        )
 
 
 @images_app.command("show")
@@ -213,5 +258,8 @@ def release(
     """Let quarantined images be scored after all; the record that they were quarantined stays."""
     from cae_pipeline.steps.life.review import release_images
 
-    _, services = open_services()
+    settings, services = open_services()
+    with services.read() as connection:
+        check_line(connection, line, settings)
+        check_batch(connection, batch_id, line, services)
     print_result(asdict(release_images(line, batch_id, names or (), services, note=note)))

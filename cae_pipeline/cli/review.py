@@ -8,8 +8,12 @@ from typing import Annotated
 
 import typer
 
+from cae_pipeline.cli.listings import tell_left_out
 from cae_pipeline.cli.printing import Format, print_result, print_rows
-from cae_pipeline.cli.shared import FormatOption, LineArgument, OutOption, open_line, open_services
+from cae_pipeline.cli.shared import FormatOption, LineArgument, OutOption, open_known_line, open_services
+
+QUEUE_ROWS, MAX_QUEUE = 20, 10_000
+"""Images of the queue in a table, and at most: nobody judges more before the queue is another one."""
 
 verdicts_app = typer.Typer(no_args_is_help=True, help="Exchange verdicts with Label Studio.")
 
@@ -28,28 +32,47 @@ def verdict(
 ) -> None:
     """Say what an image really is; earlier verdicts stay."""
     from cae_pipeline.domain.verdict import WORDS
+    from cae_pipeline.errors import nearest_name
     from cae_pipeline.steps.life.review import say_verdict
 
     if word not in WORDS:
-        raise typer.BadParameter(f"expected one of {', '.join(WORDS)}, received {word!r}")
+        nearest = nearest_name(word, WORDS)
+        meant = f". Did you mean {nearest!r}?" if nearest else ""
+        raise typer.BadParameter(f"expected one of {', '.join(WORDS)}, received {word!r}{meant}")
     _, services = open_services()
     print_result({"image_id": say_verdict(image_id, word, services, note=note), "verdict": word})
 
 
 def queue(
     line: LineArgument,
-    count: Annotated[int, typer.Option("--page-size", min=1, help="How many.")] = 20,
+    page_size: Annotated[
+        int | None,
+        typer.Option(
+            "--page-size",
+            min=1,
+            max=MAX_QUEUE,
+            metavar="NUMBER",
+            help=f"How many; without: {QUEUE_ROWS} in a table, up to {MAX_QUEUE:,} in the other formats.",
+        ),
+    ] = None,
     how: FormatOption = Format.TABLE,
     out: OutOption = None,
 ) -> None:
     """List the images a verdict on which would teach most: nearest the threshold, and new kinds."""
-    from cae_pipeline.steps.life.review import review_queue
+    from cae_pipeline.cli.exports import kinds_of
+    from cae_pipeline.domain.outcome import ScoredImage
+    from cae_pipeline.steps.life.review import count_unreviewed, review_queue
 
-    settings_of_line, _, services = open_line(line)
+    settings_of_line, _, services = open_known_line(line)
+    count = page_size or (QUEUE_ROWS if how is Format.TABLE else MAX_QUEUE)
     queued = review_queue(settings_of_line, services, count=count)
     rows = [{**one.as_row(), "image": one.image.image_id[:12]} for one in queued]
+    kinds = {**kinds_of(ScoredImage), "times_from_threshold": float, "why": str, "image": str}
     columns = ["night", "batch_id", "name", "image", "score", "threshold", "p_value", "why"]
-    print_rows(rows, how=how, columns=columns, out=out)
+    print_rows(rows, how=how, kinds=kinds, columns=columns, out=out)
+    total = count_unreviewed(settings_of_line, services) if len(rows) == count else len(rows)
+    if total > len(rows):
+        tell_left_out(len(rows), total, how_to="these teach most")
 
 
 @verdicts_app.command("export")
@@ -63,7 +86,7 @@ def export_verdicts(
     """Write every judged image of a line as Label Studio's tasks, with predictions and verdicts."""
     from cae_pipeline.steps.life import exchange
 
-    settings_of_line, _, services = open_line(line)
+    settings_of_line, _, services = open_known_line(line)
     print_result(asdict(exchange.export_verdicts(settings_of_line, out, services, prefix=prefix)))
 
 

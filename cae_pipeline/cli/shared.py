@@ -10,21 +10,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cae_pipeline.cli.printing import Format
-from cae_pipeline.errors import ConfigurationError
+from cae_pipeline.errors import ConfigurationError, NotFoundError
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from cae_pipeline.domain.line import Line
     from cae_pipeline.settings import Settings
     from cae_pipeline.steps.services import Services
 
+MAX_NUMBER = 1_000_000_000
+"""Above what any list is long, and far below where a database runs out of digits."""
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print.")]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of printing.")]
 SortOption = Annotated[str, typer.Option("--sort", help="Column to sort by; a minus before it turns the order around.")]
-PageOption = Annotated[int, typer.Option("--page", min=1, help="Which page.")]
-PageSizeOption = Annotated[int, typer.Option("--page-size", min=1, help="Rows on a page.")]
+PageOption = Annotated[int, typer.Option("--page", min=1, max=MAX_NUMBER, help="Which page.", metavar="NUMBER")]
+PageSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--page-size",
+        min=1,
+        max=MAX_NUMBER,
+        metavar="NUMBER",
+        help="Rows on a page; without: 50 in a table, all in the other formats.",
+    ),
+]
 LineOption = Annotated[str | None, typer.Option("--line", "-l", help="Only this line.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the line's.")]
-EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the preset's.")]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", min=0, max=2**32 - 1, metavar="NUMBER", help="Instead of the line's.")
+]
+EpochsOption = Annotated[
+    int | None, typer.Option("--epochs", min=1, max=MAX_NUMBER, metavar="NUMBER", help="Instead of the preset's.")
+]
 PresetOption = Annotated[
     str | None, typer.Option("--preset", help="quick, normal or thorough, instead of the line's.", metavar="PRESET")
 ]
@@ -53,6 +70,55 @@ def open_line(name: str, *, runtime: str | None = None) -> tuple[Line, Settings,
     settings = read_settings(**({"runtime": runtime} if runtime else {}))
     line = find_line(read_lines(settings.lines_path), name)
     return line, settings, connect(settings)
+
+
+def open_known_line(name: str) -> tuple[Line, Settings, Services]:
+    """As `open_line`, for questions about a line: one that has rows but left lines.toml is known, too."""
+    from cae_pipeline.domain.line import Line
+
+    settings, services = open_services()
+    with services.read() as connection:
+        described = check_line(connection, name, settings)
+    return described or Line(name), settings, services
+
+
+def check_line(connection: sa.Connection, name: str | None, settings: Settings) -> Line | None:
+    """Make sure that a line is known: it has rows, or lines.toml describes it.
+
+    Returns:
+        The line as lines.toml describes it; None where it does not, or no name is given.
+
+    Raises:
+        NotFoundError: If nobody knows it; says which known name is nearest.
+    """
+    from cae_pipeline.adapters.results.queries.names import lines_with_rows
+    from cae_pipeline.settings import read_lines
+
+    if name is None:
+        return None
+    known = lines_with_rows(connection)
+    described = read_lines(settings.lines_path) if settings.lines_path.is_file() else {}
+    if name not in known and name not in described:
+        advice = "Lines are described in lines.toml."
+        raise NotFoundError("line", name, known=sorted({*known, *described}), advice=advice)
+    return described.get(name)
+
+
+def check_batch(connection: sa.Connection, batch_id: str | None, line: str | None, services: Services) -> None:
+    """Make sure that a batch was validated or lies in the landing zone, of one line or of any.
+
+    Raises:
+        NotFoundError: If nobody knows it; says which known name is nearest.
+    """
+    from cae_pipeline.adapters.results.queries.names import has_batch, lines_with_rows, newest_batches
+
+    if batch_id is None or has_batch(connection, batch_id, line=line):
+        return
+    lines = [line] if line else sorted(lines_with_rows(connection))
+    landed = {name for one in lines for name in services.landing.batch_ids(one)}
+    if batch_id not in landed:
+        known = [*newest_batches(connection, line=line), *sorted(landed, reverse=True)]
+        raise NotFoundError("batch", batch_id, known=list(dict.fromkeys(known)), advice="`cae batches` lists them.")
 
 
 def with_training(line: Line, *, seed: int | None = None, epochs: int | None = None, preset: str | None = None) -> Line:

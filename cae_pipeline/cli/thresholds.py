@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from cae_pipeline.cli.printing import Format, print_result, print_rows
-from cae_pipeline.cli.shared import FormatOption, LineArgument, OutOption, open_line
+from cae_pipeline.cli.shared import FormatOption, LineArgument, OutOption, open_known_line, open_line
 
 threshold_app = typer.Typer(no_args_is_help=True, help="The score above which an image is flagged.")
 NoteOption = Annotated[str, typer.Option("--note", help="Why.")]
@@ -48,6 +49,8 @@ def fit(
         raise typer.BadParameter("give --miss-cost and --false-alarm-cost together")
     if sum((rate is not None, f1, miss_cost is not None)) > 1:
         raise typer.BadParameter("give one of --rate, --f1 and the two costs")
+    if any(cost is not None and not math.isfinite(cost) for cost in (miss_cost, false_alarm_cost)):
+        raise typer.BadParameter("--miss-cost and --false-alarm-cost: expected finite numbers from 0")
     for name, share in (("--rate", rate), ("--defect-rate", defect_rate)):
         if share is not None and not 0 < share < 1:
             raise typer.BadParameter(f"{name} is {share}; expected a share between 0 and 1")
@@ -65,7 +68,7 @@ def show(line: LineArgument) -> None:
     """Say which threshold is in force for the line's champion, and what it rests on."""
     from cae_pipeline.steps.life.serving import list_thresholds
 
-    settings_of_line, _, services = open_line(line)
+    settings_of_line, _, services = open_known_line(line)
     print_result({"line": line, **asdict(list_thresholds(settings_of_line, services)[-1])})
 
 
@@ -77,8 +80,10 @@ def history(
     out: OutOption = None,
 ) -> None:
     """List all thresholds of a model version, oldest first."""
+    from cae_pipeline.adapters.results.thresholds import ThresholdRow
+    from cae_pipeline.cli.exports import kinds_of
     from cae_pipeline.steps.life.serving import list_thresholds
 
-    settings_of_line, _, services = open_line(line)
+    settings_of_line, _, services = open_known_line(line)
     rows = [asdict(row) for row in list_thresholds(settings_of_line, services, model_version=model_version)]
-    print_rows(rows, how=how, columns=COLUMNS.split(), out=out)
+    print_rows(rows, how=how, kinds=kinds_of(ThresholdRow), columns=COLUMNS.split(), out=out)

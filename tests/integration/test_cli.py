@@ -65,7 +65,6 @@ def test_anomalies_are_filtered_sorted_and_paged(night: Plant) -> None:
     assert len(rows("anomalies", "--min-score", str(limit))) == 4
     assert rows("anomalies", "--since", "2026-02-01") == []
     assert len(rows("anomalies", "--since", "2026-01-31", "--until", "2026-01-31")) == len(everything)
-    assert rows("anomalies", "--line", "others") == rows("anomalies", "--batch", "x") == []
     assert len(rows("anomalies", "--model-version", "cae-washers/1")) == len(everything)
     with pytest.raises(NotFoundError, match="Known: line, batch_id"):
         cae("anomalies", "--sort", "colour")

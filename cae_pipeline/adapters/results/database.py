@@ -18,6 +18,8 @@ HEAD = "0006"
 """The newest migration; a test holds it against the migrations folder."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_SECONDS, RETRY_SECONDS = 60, 0.02
+CONNECT_TIMEOUT_SECONDS = 10
+"""How long a server may take to answer; without it a host that swallows packets would be waited for for minutes."""
 
 
 def open_database(url: str) -> sa.Engine:
@@ -38,9 +40,11 @@ def open_database(url: str) -> sa.Engine:
 def connect(url: str) -> sa.Engine:
     """Connect to a database as it is."""
     parsed = sa.make_url(url)
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
+    if parsed.get_backend_name() == "sqlite" and parsed.database and not parsed.database.startswith("file:"):
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(parsed, json_serializer=as_json)
+    waits = parsed.drivername == "postgresql+psycopg" and "connect_timeout" not in parsed.query
+    arguments = {"connect_timeout": CONNECT_TIMEOUT_SECONDS} if waits else {}
+    engine = sa.create_engine(parsed, json_serializer=as_json, connect_args=arguments)
     if engine.dialect.name == "sqlite":
         _use_transactions(engine)
     else:
@@ -137,8 +141,9 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            # what is not locked but read-only stays so
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(RETRY_SECONDS)
         else:

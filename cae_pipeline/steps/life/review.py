@@ -106,6 +106,16 @@ def review_queue(line: Line, services: Services, *, count: int) -> list[QueuedIm
     return _interleaved(nearest, kinds, count=count)
 
 
+def count_unreviewed(line: Line, services: Services) -> int:
+    """How many images without a verdict the champion has judged, counted up to some thousands.
+
+    Raises:
+        NoChampionError: If the line has no champion.
+    """
+    with services.read() as connection:
+        return flagged.count_unreviewed(connection, ledger.champion_of(connection, line.name))
+
+
 def _by_picture(rows: Sequence[ScoredImage]) -> list[ScoredImage]:
     """Keep each picture once, where it stands first."""
     found: dict[str, ScoredImage] = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cae_pipeline.adapters.results.queries.paging import Page
+from cae_pipeline.adapters.results.queries.paging import Page, count_rows, each_row
 from cae_pipeline.adapters.results.schema import IS_CURRENT, batches, deliveries, images, judgements, model_versions
 from cae_pipeline.adapters.results.verdicts import latest_verdict
 from cae_pipeline.adapters.results.views import in_force
@@ -85,6 +85,21 @@ _COLUMNS: dict[str, sa.ColumnElement[Any]] = {
 def list_anomalies(connection: sa.Connection, wanted: AnomalyFilter, page: Page) -> list[AnomalyRow]:
     """Flagged images; without a model version each image as it was judged last.
 
+    Raises:
+        NotFoundError: If there is no such column to sort by.
+    """
+    return list(each_anomaly(connection, wanted, page))
+
+
+def count_anomalies(connection: sa.Connection, wanted: AnomalyFilter) -> int:
+    """How many flagged images there are, as `count_rows` counts."""
+    limits = _thresholds(connection, wanted)
+    return count_rows(connection, sa.select(judgements.c.score).where(*_conditions(wanted, limits))) if limits else 0
+
+
+def each_anomaly(connection: sa.Connection, wanted: AnomalyFilter, page: Page) -> Iterator[AnomalyRow]:
+    """What `list_anomalies` lists, row by row.
+
     The thresholds are looked up first, so that an index of scores answers; only the keys of all that match are sorted,
     and the rest is looked up for those on the page.
 
@@ -94,9 +109,9 @@ def list_anomalies(connection: sa.Connection, wanted: AnomalyFilter, page: Page)
     order = [*page.order(_COLUMNS, ties=()), *(judgements.c[name] for name in KEYS)]
     limits = _thresholds(connection, wanted)
     if not limits:
-        return []
-    if page.column == "night":
-        wanted = _nights_up_to(connection, page, wanted, limits)
+        return iter(())
+    if page.column == "night" and page.page_size is not None:
+        wanted = _nights_up_to(connection, page, wanted, limits, num_rows=page.page * page.page_size)
     keys = sa.select(*(judgements.c[name].label(f"key_{name}") for name in KEYS)).select_from(judgements)
     if page.column in ("threshold", "run_id"):
         keys = _with_version(keys)
@@ -111,11 +126,11 @@ def list_anomalies(connection: sa.Connection, wanted: AnomalyFilter, page: Page)
         .join(judgements, sa.and_(*(judgements.c[name] == on_page.c[f"key_{name}"] for name in KEYS)))
     )
     query = _with_image(_with_batch(_with_version(rows))).order_by(*order)
-    return [AnomalyRow(**row) for row in connection.execute(query).mappings()]
+    return (AnomalyRow(**row) for row in each_row(connection, query))
 
 
 def _nights_up_to(
-    connection: sa.Connection, page: Page, wanted: AnomalyFilter, limits: Mapping[str, float]
+    connection: sa.Connection, page: Page, wanted: AnomalyFilter, limits: Mapping[str, float], *, num_rows: int
 ) -> AnomalyFilter:
     """Leave out the nights that come after a page of a list sorted by night: they may be a long history."""
     night = batches.c.night.desc() if page.is_descending else batches.c.night.asc()
@@ -125,7 +140,7 @@ def _nights_up_to(
     for last in connection.scalars(nights).all():
         of_night = _conditions(replace(wanted, since=last, until=last), limits)
         num_seen += connection.scalar(sa.select(sa.func.count()).select_from(judgements).where(*of_night)) or 0
-        if num_seen >= page.page * page.page_size:
+        if num_seen >= num_rows:
             return replace(wanted, since=last) if page.is_descending else replace(wanted, until=last)
     return wanted
 

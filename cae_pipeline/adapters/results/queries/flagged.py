@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from cae_pipeline.adapters.results.judgements import scored_nights
 from cae_pipeline.adapters.results.model_versions import ModelVersion
+from cae_pipeline.adapters.results.queries.paging import count_rows
 from cae_pipeline.adapters.results.schema import IS_CURRENT, batches, deliveries, images, judgements, verdicts
 from cae_pipeline.adapters.results.verdicts import latest_verdict
 from cae_pipeline.adapters.results.views import in_force
@@ -58,6 +59,17 @@ def count_flagged(connection: sa.Connection, delivery_keys: Sequence[str]) -> in
     above = (deliveries.c.delivery_key.in_(delivery_keys), judgements.c.score > in_force.c.value)
     query = _current(sa.func.count()).join(in_force, in_force.c.model_version == judgements.c.model_version)
     return connection.scalar(query.where(*above)) or 0
+
+
+def count_unreviewed(connection: sa.Connection, version: ModelVersion) -> int:
+    """How many pictures without a verdict one model has judged, as `count_rows` counts."""
+    of_version = sa.select(judgements.c.image_id).where(
+        judgements.c.model_version == version.model_version,
+        IS_CURRENT,
+        judgements.c.score.is_not(None),
+        latest_verdict(judgements.c.image_id).is_(None),
+    )
+    return count_rows(connection, of_version.distinct())
 
 
 def nearest_to_threshold(connection: sa.Connection, version: ModelVersion, *, limit: int) -> list[ScoredImage]:

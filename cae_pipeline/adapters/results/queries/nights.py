@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from cae_pipeline.adapters.results.queries.paging import Page
+from cae_pipeline.adapters.results.queries.paging import Page, count_rows, each_row
 from cae_pipeline.adapters.results.schema import (
     HAS_FAILED,
     IS_CURRENT,
@@ -100,8 +100,17 @@ class RateRow:
 
 def list_batches(connection: sa.Connection, line: str | None, page: Page) -> list[BatchRow]:
     """Batches with their status, newest night first unless sorted otherwise."""
-    query = page.of(_of_line(_batches(), line))
-    return [BatchRow(**row) for row in connection.execute(query).mappings()]
+    return list(each_batch(connection, line, page))
+
+
+def each_batch(connection: sa.Connection, line: str | None, page: Page) -> Iterator[BatchRow]:
+    """What `list_batches` lists, row by row."""
+    return (BatchRow(**row) for row in each_row(connection, page.of(_of_line(_batches(), line))))
+
+
+def count_batches(connection: sa.Connection, line: str | None) -> int:
+    """How many batches there are, as `count_rows` counts."""
+    return count_rows(connection, _of_line(_batches(), line))
 
 
 def batches_of(connection: sa.Connection, delivery_keys: Sequence[str]) -> list[BatchRow]:
@@ -112,14 +121,25 @@ def batches_of(connection: sa.Connection, delivery_keys: Sequence[str]) -> list[
 
 def list_odd_images(connection: sa.Connection, line: str | None, page: Page) -> list[OddImageRow]:
     """Quarantined and failed images and those out of their limits, with their reason, and who released them since."""
+    return list(each_odd_image(connection, line, page))
+
+
+def each_odd_image(connection: sa.Connection, line: str | None, page: Page) -> Iterator[OddImageRow]:
+    """What `list_odd_images` lists, row by row."""
     return _odd(connection, page.of(_odd_images(_of_line_condition(line))))
+
+
+def count_odd_images(connection: sa.Connection, line: str | None) -> int:
+    """How many images are quarantined, failed or out of their limits, as `count_rows` counts."""
+    return count_rows(connection, _odd_images(_of_line_condition(line)))
 
 
 def odd_images_of(connection: sa.Connection, delivery_keys: Sequence[str], *, limit: int) -> list[OddImageRow]:
     """The same of some deliveries, by their reasons, and at most so many."""
     found = _odd_images(deliveries.c.delivery_key.in_(delivery_keys))
     columns = found.selected_columns
-    return _odd(connection, found.order_by(columns["reason"], columns["batch_id"], columns["name"]).limit(limit))
+    order = (columns["reason"], columns["batch_id"], columns["name"])
+    return list(_odd(connection, found.order_by(*order).limit(limit)))
 
 
 def reasons_of(connection: sa.Connection, delivery_keys: Sequence[str]) -> dict[str, int]:
@@ -136,12 +156,24 @@ def list_daily_rates(
     connection: sa.Connection, line: str | None, page: Page, *, since: date | None = None
 ) -> list[RateRow]:
     """Images, quarantined, flagged and confirmed per line and night."""
+    return list(each_daily_rate(connection, line, page, since=since))
+
+
+def each_daily_rate(
+    connection: sa.Connection, line: str | None, page: Page, *, since: date | None = None
+) -> Iterator[RateRow]:
+    """What `list_daily_rates` lists, row by row."""
     query = sa.select(daily_rates)
     if line is not None:
         query = query.where(daily_rates.c.line == line)
     if since is not None:
         query = query.where(daily_rates.c.night >= since)
-    return [_rate(row) for row in connection.execute(page.of(query)).mappings()]
+    return (_rate(row) for row in each_row(connection, page.of(query)))
+
+
+def count_daily_rates(connection: sa.Connection, line: str | None) -> int:
+    """How many nights of lines have a row, as `count_rows` counts; the rates themselves are not worked out."""
+    return count_rows(connection, _of_line(sa.select(batches.c.line, batches.c.night).distinct(), line))
 
 
 def rates_of_night(connection: sa.Connection, line: str, night: date) -> RateRow:
@@ -228,6 +260,5 @@ def _of_line_condition(line: str | None) -> sa.ColumnElement[bool]:
     return sa.true() if line is None else batches.c.line == line
 
 
-def _odd(connection: sa.Connection, query: sa.Select[Any]) -> list[OddImageRow]:
-    rows: Sequence[sa.RowMapping] = connection.execute(query).mappings().all()
-    return [OddImageRow(**row) for row in rows]
+def _odd(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[OddImageRow]:
+    return (OddImageRow(**row) for row in each_row(connection, query))
