@@ -73,9 +73,7 @@ def evaluate_set(
     Raises:
         TooFewNormalImagesError: If there are too few normal images for the target.
     """
-    model_settings = with_tiles(line.model, delivered_px=delivered_px(images.train, limits, line.images))
-    how_read = settled(line.images, facts_of(images.train, limits, line.images))
-    line = replace(line, model=replace(model_settings, images=how_read))
+    line = _settled(line, images.train, limits)
     train, unreadable = _read(images.train, line.model, limits, progress)
     line = _affordable(line, len(train))
     model = fit_model(np.stack(list(train.values())), _digests(train), line, on_epoch=on_epoch)
@@ -104,6 +102,12 @@ def evaluate_set(
         result["ablation"] = _ablation(model.scorer, pixels, np.array([row[1] != NORMAL for row in rows]))
     log.info("set_evaluated", **{key: result[key] for key in ("set", "seed", "image_auroc", "f1", "false_alarm_rate")})
     return result
+
+
+def _settled(line: Line, normal: Sequence[Path], limits: DecodeLimits) -> Line:
+    """Settle from normal images how many tiles an image is cut into, and how its pixels are read."""
+    model = with_tiles(line.model, delivered_px=delivered_px(normal, limits, line.images))
+    return replace(line, model=replace(model, images=settled(line.images, facts_of(normal, limits, line.images))))
 
 
 def _ablation(scorer: Scorer, pixels: Pixels, defective: NDArray[np.bool_]) -> dict[str, dict[str, float]]:
