@@ -67,7 +67,9 @@ def test_sixteen_bits_that_leave_a_range_unused_are_not_judged_without_a_word(fr
     black, *rows = _rows(fresh, "2026-01-31", line)
     for row in rows:
         assert (row["reason"], row["bit_depth"], row["used_bits"]) == ("unused_range", 16, 12)
-        assert row["detail"].startswith("unused_range: values 0 to 4095 of 65535: set bit_depth = 12")
+        # neither dark nor blank is said besides: both follow
+        told = "unused_range: values 0 to 4095 of 65535: set bit_depth = 12 in the line's table images"
+        assert row["detail"] == told
     assert black["reason"] == "too_dark"
 
 

@@ -76,8 +76,7 @@ def evaluate_set(
         ConfigurationError: If the ignore mask or the region of interest does not fit the images.
     """
     size_px = delivered_px(images.train, limits, line.images)
-    how_read = settled(line.images, facts_of(images.train, limits, line.images))
-    line = replace(line, model=replace(with_tiles(line.model, delivered_px=size_px), images=how_read))
+    line = _settled(line, images.train, limits, size_px)
     ignored = read_ignored(line, delivered_px=size_px, limits=limits)
     train, unreadable = _read(images.train, line.model, limits, progress)
     line = _affordable(line, len(train))
@@ -107,6 +106,12 @@ def evaluate_set(
         result["ablation"] = _ablation(model.scorer, pixels, np.array([row[1] != NORMAL for row in rows]))
     log.info("set_evaluated", **{key: result[key] for key in ("set", "seed", "image_auroc", "f1", "false_alarm_rate")})
     return result
+
+
+def _settled(line: Line, normal: Sequence[Path], limits: DecodeLimits, size_px: tuple[int, int]) -> Line:
+    """Settle from normal images how many tiles an image is cut into, and how its pixels are read."""
+    model = with_tiles(line.model, delivered_px=size_px)
+    return replace(line, model=replace(model, images=settled(line.images, facts_of(normal, limits, line.images))))
 
 
 def _ablation(scorer: Scorer, pixels: Pixels, defective: NDArray[np.bool_]) -> dict[str, dict[str, float]]:

@@ -10,7 +10,7 @@ from cae_pipeline.domain.line import ValidationSettings
 from cae_pipeline.domain.outcome import Reason
 from cae_pipeline.domain.suite import batch_expectations, image_expectations, shown
 
-LIMITS = FactLimits(300, 200, ("L", "RGB"), 0.1, 0.9, 0.01, 1e-5, 5)
+LIMITS = FactLimits(300, 200, ("L", "RGB"), 0.1, 0.9, 0.01, 1e-5, 5, min_used_bits=15, max_used_bits=16)
 NO_LIMITS = FactLimits(None, None, None, 0.0, 1.0, 0.0, 0.0, None)
 
 
@@ -21,6 +21,8 @@ def test_each_limit_is_one_expectation_with_its_reason() -> None:
         ("width_px", "300", Reason.WRONG_SIZE),
         ("height_px", "200", Reason.WRONG_SIZE),
         ("mode", "L or RGB", Reason.WRONG_MODE),
+        ("used_bits", "at least 15", Reason.UNUSED_RANGE),
+        ("used_bits", "at most 16", Reason.BEYOND_RANGE),
         ("brightness", "at least 0.1", Reason.TOO_DARK),
         ("brightness", "at most 0.9", Reason.TOO_BRIGHT),
         ("contrast", "at least 0.01", Reason.BLANK),
