@@ -165,7 +165,7 @@ class LandingZone:
         folder = self.batch_folder(line, batch_id)
         with _out_of_reach(folder):
             places = [folder, *(place for place in (folder / MANIFEST, folder / SUCCESS) if place.exists())]
-            return max(place.stat().st_ctime for place in places) >= since.timestamp()
+            return max(landing.changed(place.stat()) for place in places) >= since.timestamp()
 
 
 def is_batch(entry: Path) -> bool:
