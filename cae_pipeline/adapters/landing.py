@@ -16,6 +16,8 @@ from cae_pipeline.domain.batch import HeldFile, Member, PassedOver
 from cae_pipeline.domain.names import readable, shortened
 
 MANIFEST, SUCCESS = "manifest.json", "_SUCCESS"
+IS_WINDOWS = os.name == "nt"
+"""There the time that is called ctime is when a file was made, and copies keep when it was written."""
 IGNORED, HIDDEN = "ignored_files", "hidden"
 LEADS_NOWHERE, SPECIAL, FOLDER_LINK = "a link that leads nowhere", "no regular file", "a link to a folder"
 
@@ -147,7 +149,12 @@ def is_hidden(name: str) -> bool:
 
 def arrived(status: os.stat_result) -> float:
     """When a file was written; a camera whose clock runs ahead cannot have written it after it came."""
-    return min(status.st_mtime, status.st_ctime)
+    return status.st_mtime if IS_WINDOWS else min(status.st_mtime, status.st_ctime)
+
+
+def changed(status: os.stat_result) -> float:
+    """When anything about a file was last changed, by the clock of the disk it lies on."""
+    return status.st_mtime if IS_WINDOWS else status.st_ctime
 
 
 class _Looking:
@@ -158,7 +165,7 @@ class _Looking:
         self.found: list[tuple[str, Path, os.stat_result]] = []
         self.passed_over: list[PassedOver] = []
         status = top.stat()
-        self.written, self.changed = [arrived(status)], [status.st_ctime]
+        self.written, self.changed = [arrived(status)], [changed(status)]
 
     def look(self, folder: Path, place: str) -> None:
         with os.scandir(folder) as entries:
@@ -209,7 +216,7 @@ class _Looking:
         except FileNotFoundError:
             return
         self.written.append(arrived(status))
-        self.changed.append(status.st_ctime)
+        self.changed.append(changed(status))
 
     def _pass_over(self, name: str, reason: str) -> None:
         self.passed_over.append(PassedOver(shortened(readable(name)), reason))
@@ -218,7 +225,7 @@ class _Looking:
 def _named(found: Sequence[tuple[str, Path, os.stat_result]]) -> dict[str, LandedFile]:
     of_name = {name: (path, status) for name, path, status in found}
     files = [
-        LandedFile(name, path, status.st_size, max(status.st_ctime, arrived(status)))
+        LandedFile(name, path, status.st_size, max(changed(status), arrived(status)))
         for name, on_disk in each_readable(list(of_name)).items()
         for path, status in [of_name[on_disk]]
     ]

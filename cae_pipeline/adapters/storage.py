@@ -172,7 +172,7 @@ class LandingZone:
         folder = self.batch_folder(line, batch_id)
         with _out_of_reach(folder):
             places = [folder, *(place for place in (folder / MANIFEST, folder / SUCCESS) if place.exists())]
-            return max(place.stat().st_ctime for place in places) >= since.timestamp()
+            return max(landing.changed(place.stat()) for place in places) >= since.timestamp()
 
     def arrived_at(self, line: str, batch_id: str, *, now: datetime) -> datetime:
         """When files last came into a batch's folder or left it; not after `now`, whatever the share's clock says.

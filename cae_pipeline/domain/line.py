@@ -195,8 +195,19 @@ IGNORED_FILES = (
         "*.db",
     ),
     *("*.lnk", "*.url", "*.bak", "*.lock", "*.lck", "*.done", "*.ready", "*.ok", "*.tmp", "*.temp", "*.part"),
-    *("*.partial", "*.filepart", "*.crdownload", "*.swp", "~*", "*~", "_SUCCESS", "manifest.json", "Icon\r"),
-    *("$RECYCLE.BIN", "System Volume Information", "@eaDir", "__MACOSX", "lost+found"),
+    *("*.partial", "*.filepart", "*.crdownload", "*.swp", "*.xmp", "*.exif", "*.thm", "*:Zone.Identifier", "~*", "*~"),
+    *(
+        "_SUCCESS",
+        "manifest.json",
+        "Icon\r",
+        "#recycle",
+        "@Recycle",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "@eaDir",
+        "__MACOSX",
+        "lost+found",
+    ),
 )
 """Side-cars, what file managers and copying programs leave behind, and folders that hold only such."""
 

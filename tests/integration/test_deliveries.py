@@ -242,12 +242,17 @@ def _cae(*words: str) -> Result:
     return CliRunner().invoke(app, list(words))
 
 
+def _answer(*words: str) -> Any:
+    """What a command answers: its last line, after what is logged here."""
+    return json.loads(_cae(*words).stdout.splitlines()[-1])
+
+
 def test_find_names_what_belongs_to_no_line_and_how_much_waits(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAE_MAX_MAPPED_TASKS", "1")
     for line, batch_id in (("washers", "2026-01-30"), ("washers", BATCH), ("Washers", BATCH)):
         deliver(plant.landing, line, batch_id, washers([300]))
     (plant.landing / "washers" / BATCH / "manifest.json").write_text("[]")
-    answer = json.loads(_cae("find", "--night", BATCH).stdout)
+    answer = _answer("find", "--night", BATCH)
     assert answer["batches"] == [{"line": "washers", "batch_id": "2026-01-30"}]
     assert answer["num_waiting"] == 1
     assert list(answer["troubled"]) == [f"washers/{BATCH}"]
@@ -266,12 +271,12 @@ def test_the_lines_are_listed_with_what_belongs_to_none_beside_them(plant: Plant
 def test_a_lines_file_from_windows_is_read(plant: Plant) -> None:
     path = plant.workspace / "lines.toml"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    assert json.loads(_cae("lines", "names").stdout) == {"lines": ["washers"]}
+    assert _answer("lines", "names") == {"lines": ["washers"]}
 
 
 def test_a_batch_may_be_named_as_the_shell_gives_it(plant: Plant) -> None:
     typed = os.fsdecode(b"2026-01-31 \xfc")
     _marked(plant, washers(range(300, 303)), typed)
-    validated = json.loads(_cae("validate", "washers", typed).stdout)
+    validated = _answer("validate", "washers", typed)
     assert (validated["batch_id"], validated["num_images"]) == (r"2026-01-31 \xfc", 3)
     assert _due(plant) == (r"2026-01-31 \xfc",)

@@ -110,7 +110,19 @@ def test_folders_nested_without_end_are_named_and_end(tmp_path: Path) -> None:
 
 # ------------------------------------------------------------------------------------------- litter
 
-LITTER = ("Thumbs.db", "desktop.ini", ".DS_Store", "._a.png", "~$list.xlsx", "a.png.part", "b.tmp", "a.xml", "a.JSON")
+LITTER = (
+    "Thumbs.db",
+    "desktop.ini",
+    ".DS_Store",
+    "._a.png",
+    "~$list.xlsx",
+    "a.png.part",
+    "b.tmp",
+    "a.xml",
+    "a.JSON",
+    "a.png:Zone.Identifier",
+    "a.XMP",
+)
 
 
 @pytest.mark.parametrize("name", LITTER)
