@@ -21,6 +21,14 @@ TYPE_KINDS: Kinds = {
     "num_images": int,
     **dict.fromkeys(("image_auroc", "average_precision", "detected", "pixel_auroc", "pro"), float),
 }
+LEFT_OUT = {
+    "num_held_out": "{} of the normal images were set aside for the test: there is no test/good",
+    "unreadable": "{} files could not be read",
+    "unused_masks": "{} masks belong to no image and were left out",
+    "without_mask": "{} defective images have no mask",
+    "outliers": "{} of the normal images are unlike all others",
+}
+"""Key of an evaluation → what people are told of it; the file that is written names each."""
 AblationOption = Annotated[bool, typer.Option("--ablation", help="Judge with each head alone and without each.")]
 ContaminationOption = Annotated[
     float,
@@ -39,7 +47,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def evaluate(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Images in the layout of MVTec AD.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Images in the layout of MVTec AD, or normal images alone.")
+    ],
     seed: SeedOption = None,
     preset: PresetOption = None,
     effort: EffortOption = None,
@@ -58,14 +68,16 @@ def evaluate(
     settings = _settings_of(
         config, seed=seed, preset=preset_of(preset, effort), ablation=ablation, contamination=contamination
     )
-    result = evaluate_folder(folder, settings, progress=show_progress)
-    target = out or read_settings().path("evaluations", f"{result['set']}-seed{result['seed']}.json")
+    name = f"{folder.resolve().name}-seed{settings.line.training.seed}.json"
+    target = out or read_settings().path("evaluations", name)
+    maps_to = target.with_name(f"{target.stem}-maps")
+    result = evaluate_folder(folder, replace(settings, maps_to=maps_to), progress=show_progress)
     write_output(target, as_json(result, indent=2) + "\n")
     if how is Format.JSON:
         print(as_json(result, indent=2))
         return
     _print_evaluation(result)
-    print(f"\nwritten to {target}")
+    print(f"\nwritten to {target}, maps to {maps_to}")
 
 
 def benchmark(
@@ -125,8 +137,12 @@ def _print_evaluation(result: dict[str, Any]) -> None:
     low, high = result["false_alarm_rate_interval_95"]
     print(
         f"{result['set']}, seed {result['seed']}: {result['num_train']} normal images trained on, "
-        f"{result['num_normal']} normal and {result['num_defective']} defective tested\n"
+        f"{result['num_normal']} normal and {result['num_defective']} defective tested"
     )
+    for key, told in LEFT_OUT.items():
+        if result[key]:
+            print(told.format(len(result[key]) if isinstance(result[key], list) else result[key]))
+    print()
     for name in ("image_auroc", "average_precision", "f1", "pixel_auroc", "pro"):
         if name in result:
             print(f"{name:20} {result[name]:.3f}")
@@ -135,7 +151,11 @@ def _print_evaluation(result: dict[str, Any]) -> None:
     print(f"{'false_alarm_rate':20} {rate:.3f}   95 % interval {low:.3f} to {high:.3f}, target {target:g}")
     print(f"{'train_seconds':20} {result['train_seconds']:.1f}")
     print(f"{'images_per_second':20} {result['images_per_second']:.0f}")
-    print(f"{'peak_memory':20} {result['peak_memory_bytes'] / 2**20:.0f} MiB\n")
+    print(f"{'peak_memory':20} {result['peak_memory_bytes'] / 2**20:.0f} MiB")
+    print(f"{'threshold':20} {result['chosen']['threshold']['value']:.4g}")
     rows = [{"defect_type": kind, **figures} for kind, figures in result["per_defect_type"].items()]
+    if not rows:
+        return
+    print()
     shown = {name: kind for name, kind in TYPE_KINDS.items() if any(name in row for row in rows)}
     print_rows(rows, how=Format.TABLE, kinds=shown)

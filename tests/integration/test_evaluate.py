@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from cae_pipeline.adapters.decoding import DecodeLimits
 from cae_pipeline.cli import app
 from cae_pipeline.domain.line import GateSettings, Line, TrainingSettings
-from cae_pipeline.errors import CaeError
+from cae_pipeline.errors import CaeError, ConfigurationError
 from cae_pipeline.steps.offline.benchmark import run_benchmark
 from cae_pipeline.steps.offline.evaluate_folder import EvaluationSettings
 from cae_pipeline.steps.offline.image_set import find_image_set
@@ -137,7 +137,45 @@ def test_a_process_of_its_own_is_told_every_setting(folder: Path) -> None:
     assert TypeAdapter(EvaluationSettings).validate_python(settings.as_json()) == settings
 
 
-def test_a_folder_of_another_layout_says_what_is_missing(tmp_path: Path) -> None:
-    _write(tmp_path / "train/good/1.png", png(washer(1)))
-    with pytest.raises(CaeError, match=r"no images in test/good. Expected the layout of MVTec AD"):
+def test_a_folder_without_normal_images_says_what_is_expected(tmp_path: Path) -> None:
+    _write(tmp_path / "train/bad/1.png", png(washer(1)))
+    with pytest.raises(ConfigurationError, match=r"no images in train/good. Expected the layout of MVTec AD"):
         find_image_set(tmp_path)
+
+
+def test_masks_are_found_by_the_name_of_their_image_or_reported(tmp_path: Path) -> None:
+    _write(tmp_path / "train/good/1.JPG", b"")
+    _write(tmp_path / "test/good/1.bmp", b"")
+    names = {"a.PNG": "A_mask.png", "b.jpg": "b.tif", "c.png": "c-GT.png", "d.Tiff": "mask_d.png", "e.png": "other.png"}
+    for image, mask in names.items():
+        _write(tmp_path / "test/bite" / image, b"")
+        _write(tmp_path / "ground_truth/bite" / mask, b"")
+    images = find_image_set(tmp_path)
+    found = {path.name: mask.name for path, _, mask in images.test if mask}
+    assert found == {image: mask for image, mask in names.items() if image != "e.png"}
+    assert [path.name for path in images.unused_masks] == ["other.png"]
+    assert [path.name for path in images.without_mask] == ["e.png"]
+
+
+def test_normal_images_alone_give_a_threshold_false_alarms_outliers_and_maps(
+    tmp_path: Path, bare_workspace: Path
+) -> None:
+    for seed in range(60):
+        _write(tmp_path / "parts" / f"{seed:03}.{'PNG' if seed % 2 else 'png'}", png(washer(seed)))
+    (tmp_path / "knobs.toml").write_text(KNOBS.replace("epochs = 6", "epochs = 2"))
+    out = tmp_path / "figures.json"
+    options = ["--config", str(tmp_path / "knobs.toml"), "--out", str(out)]
+    done = CliRunner().invoke(app, ["evaluate", str(tmp_path / "parts"), *options])
+    assert done.exit_code == 0, done.output
+    figures = json.loads(out.read_text())
+    assert (figures["num_train"], figures["num_normal"], figures["num_held_out"]) == (48, 12, 12)
+    assert "image_auroc" not in figures
+    assert 0 <= figures["false_alarm_rate"] <= figures["false_alarm_rate_interval_95"][1]
+    assert figures["chosen"]["threshold"]["value"] > 0
+    assert isinstance(figures["outliers"], list)
+    assert len(figures["sample_maps"]) == 8
+    assert all(Path(name).is_file() for name in figures["sample_maps"])
+    assert "12 of the normal images were set aside" in done.output
+    for option in (["--ablation"], ["--contamination", "0.1"]):
+        refused = CliRunner().invoke(app, ["evaluate", str(tmp_path / "parts"), *options, *option])
+        assert isinstance(refused.exception, ConfigurationError)

@@ -14,7 +14,7 @@ from joblib import cpu_count
 
 from cae_pipeline.adapters.decoding import DecodeLimits, read_for_network
 from cae_pipeline.domain.images import to_floats
-from cae_pipeline.errors import UnreadableImageError
+from cae_pipeline.errors import ConfigurationError, UnreadableImageError
 from cae_pipeline.statistics.baseline import SIDE_PX, floor_scores
 from cae_pipeline.statistics.metrics import auroc
 from cae_pipeline.steps.offline.evaluate_folder import EvaluationSettings, evaluate_alone
@@ -54,9 +54,16 @@ def run_benchmark(folders: Sequence[Path], *, seeds: Sequence[int], settings: Ev
         figure, and the `floors`; ready for JSON.
 
     Raises:
+        ConfigurationError: If a set has no defects.
         CaeError: If an evaluation fails; says which and why.
     """
     sets = {folder: find_image_set(folder) for folder in folders}
+    without_defects = [str(folder) for folder, images in sets.items() if not images.has_defects]
+    if without_defects:
+        raise ConfigurationError(
+            f"a benchmark needs defects in test/<defect type>, received {', '.join(without_defects)}. "
+            "`cae evaluate` takes normal images alone."
+        )
     results = {}
     for folder, images in sets.items():
         runs = [_evaluate(folder, seed, settings) for seed in seeds]

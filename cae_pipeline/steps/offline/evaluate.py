@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -23,13 +23,17 @@ from cae_pipeline.domain.image_settings import settled
 from cae_pipeline.domain.images import Floats, Pixels
 from cae_pipeline.domain.line import AutoencoderSettings, Head, Line
 from cae_pipeline.errors import UnreadableImageError
-from cae_pipeline.statistics.metrics import ImageFigures, auroc, image_figures
+from cae_pipeline.statistics.metrics import ImageFigures, auroc, image_figures, share_with_interval
 from cae_pipeline.statistics.pixel_metrics import pixel_figures
 from cae_pipeline.steps.life.fit import FittedModel, fit_model
 from cae_pipeline.steps.life.ignored import read_ignored
 from cae_pipeline.steps.offline.image_set import NORMAL, ImageSet, delivered_px, facts_of
+from cae_pipeline.steps.offline.sample_maps import write_sample_maps
 from cae_pipeline.steps.services import Progress
 from cae_pipeline.training.fit_autoencoder import OnEpoch
+
+if TYPE_CHECKING:
+    from cae_pipeline.steps.offline.evaluate_folder import EvaluationSettings
 
 log = structlog.get_logger()
 
@@ -56,17 +60,16 @@ class JudgedImage:
 
 
 def evaluate_set(
-    images: ImageSet, line: Line, limits: DecodeLimits, *, progress: Progress, on_epoch: OnEpoch, ablation: bool = False
+    images: ImageSet, line: Line, settings: EvaluationSettings, *, progress: Progress, on_epoch: OnEpoch
 ) -> dict[str, Any]:
     """Train on the set's normal images and work out every figure on its test images.
 
     Args:
         images: What to train on and to judge.
         line: Network, training and target.
-        limits: What one file may cost.
+        settings: What one file may cost, whether to judge with each head alone, and where pictures are written.
         progress: Shows what is going on.
         on_epoch: Told about every epoch.
-        ablation: Whether to judge with each head alone and without each.
 
     Returns:
         The keys of `docs/evaluation.md`, ready for JSON.
@@ -75,6 +78,7 @@ def evaluate_set(
         TooFewNormalImagesError: If there are too few normal images for the target.
         ConfigurationError: If the ignore mask or the region of interest does not fit the images.
     """
+    limits = settings.limits
     size_px = delivered_px(images.train, limits, line.images)
     line = _settled(line, images.train, limits, size_px)
     ignored = read_ignored(line, delivered_px=size_px, limits=limits)
@@ -99,12 +103,20 @@ def evaluate_set(
         "peak_memory_bytes": peak_memory_bytes(),
         "num_train": len(train),
         "unreadable": [str(path) for path in (*unreadable, *broken)],
+        "unused_masks": [str(path) for path in images.unused_masks],
+        "without_mask": [str(path) for path in images.without_mask],
+        "num_held_out": images.num_held_out,
         "outliers": [str(list(train)[position]) for position in model.fit.outliers],
         "chosen": _chosen(line, model),
     }
-    if ablation:
+    if settings.ablation:
         result["ablation"] = _ablation(model.scorer, pixels, np.array([row[1] != NORMAL for row in rows]))
-    log.info("set_evaluated", **{key: result[key] for key in ("set", "seed", "image_auroc", "f1", "false_alarm_rate")})
+    if settings.maps_to is not None:
+        scores_and_maps = zip(scored.scores.tolist(), scored.maps, strict=True)
+        shown = [(row[0], row[1], *answer) for row, answer in zip(rows, scores_and_maps, strict=True)]
+        result["sample_maps"] = write_sample_maps(settings.maps_to, shown, threshold=threshold, limits=limits)
+    keys = ("set", "seed", "image_auroc", "f1", "false_alarm_rate")
+    log.info("set_evaluated", **{key: result[key] for key in keys if key in result})
     return result
 
 
@@ -160,11 +172,25 @@ def _judged(row: tuple[Path, str, Path | None], score: float, anomaly_map: Float
 
 def _figures(judged: Sequence[JudgedImage], threshold: float) -> dict[str, Any]:
     scores = np.array([image.score for image in judged])
-    figures = image_figures(scores, scores > threshold, np.array([image.kind != NORMAL for image in judged]))
+    defective = np.array([image.kind != NORMAL for image in judged])
+    if not defective.any():
+        return _false_alarms(scores > threshold)
+    figures = image_figures(scores, scores > threshold, defective)
     marked = [(image.anomaly_map, image.mask) for image in judged if image.anomaly_map is not None]
     maps, masks = [pair[0] for pair in marked], [pair[1] for pair in marked if pair[1] is not None]
     pixels = pixel_figures(maps, masks) if any(mask.any() for mask in masks) else None
     return {**_flat(figures), **(asdict(pixels) if pixels else {})}
+
+
+def _false_alarms(flags: NDArray[np.bool_]) -> dict[str, Any]:
+    """What can be said of normal images alone."""
+    share, low, high = share_with_interval(int(flags.sum()), len(flags)) or (0.0, 0.0, 1.0)
+    return {
+        "false_alarm_rate": share,
+        "false_alarm_rate_interval_95": [low, high],
+        "num_normal": len(flags),
+        "num_defective": 0,
+    }
 
 
 def _by_type(judged: Sequence[JudgedImage], threshold: float) -> dict[str, Any]:

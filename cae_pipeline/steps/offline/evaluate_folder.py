@@ -21,11 +21,13 @@ from pydantic import TypeAdapter
 from cae_pipeline.adapters.decoding import DecodeLimits
 from cae_pipeline.concurrency.fresh_process import run_module
 from cae_pipeline.domain.line import Line
-from cae_pipeline.errors import CaeError, ProcessFailedError
+from cae_pipeline.errors import CaeError, ConfigurationError, ProcessFailedError
 from cae_pipeline.steps.offline.image_set import channels_of, contaminated, find_image_set
 from cae_pipeline.steps.services import Progress
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 MODULE = "cae_pipeline.steps.offline.evaluate_folder"
 EXIT_REFUSED = 3
@@ -41,6 +43,7 @@ class EvaluationSettings:
         finds_channels: Whether the images say if they have colour, instead of the line.
         ablation: Whether to judge with each error map alone and without each.
         contamination: Share of defective images that are hidden among the training images, in [0, 0.3].
+        maps_to: Folder that pictures of the highest scores are written to; None is nowhere.
     """
 
     line: Line
@@ -48,6 +51,7 @@ class EvaluationSettings:
     finds_channels: bool = True
     ablation: bool = False
     contamination: float = 0.0
+    maps_to: Path | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Give every setting as JSON knows it."""
@@ -70,20 +74,27 @@ def evaluate_folder(folder: Path, settings: EvaluationSettings, *, progress: Pro
         The keys of `docs/evaluation.md`, ready for JSON.
 
     Raises:
-        CaeError: If a part of the folder is missing.
+        ConfigurationError: If a part of the folder is missing, or an option needs defects and there are none.
         TooFewNormalImagesError: If there are too few normal images for the target.
     """
+    # first: wrong words need not wait for TensorFlow
+    images, line, hidden = find_image_set(folder), settings.line, tuple[Path, ...]()
+    if settings.ablation and not images.has_defects:
+        raise ConfigurationError(f"--ablation compares how well defects are found, and {folder} has none in test/")
+    for path in images.unused_masks:
+        log.warning("mask_left_out", path=str(path), problem="no image of its type has this name")
+    for path in images.without_mask:
+        log.warning("no_mask_found", path=str(path))
+    if settings.contamination:
+        images, hidden = contaminated(images, settings.contamination, seed=line.training.seed)
+    if settings.finds_channels:
+        line = replace(line, model=replace(line.model, channels=channels_of(images.train, settings.limits)))
     # imported where it is needed: who starts a process for it does without what training needs
     from cae_pipeline.training.quiet import import_tensorflow_quietly
 
     import_tensorflow_quietly()
     from cae_pipeline.steps.offline.evaluate import evaluate_set
 
-    images, line, hidden = find_image_set(folder), settings.line, tuple[Path, ...]()
-    if settings.contamination:
-        images, hidden = contaminated(images, settings.contamination, seed=line.training.seed)
-    if settings.finds_channels:
-        line = replace(line, model=replace(line.model, channels=channels_of(images.train, settings.limits)))
     num_epochs = line.training.plan.epochs
     epochs = progress(range(num_epochs), total=num_epochs, doing="train")
     next(epochs, None)
@@ -91,9 +102,7 @@ def evaluate_folder(folder: Path, settings: EvaluationSettings, *, progress: Pro
     def on_epoch(_epoch: int, _metrics: object) -> None:
         next(epochs, None)
 
-    figures = evaluate_set(
-        images, line, settings.limits, progress=progress, on_epoch=on_epoch, ablation=settings.ablation
-    )
+    figures = evaluate_set(images, line, settings, progress=progress, on_epoch=on_epoch)
     return {**figures, "hidden": [str(path) for path in hidden]}
 
 
