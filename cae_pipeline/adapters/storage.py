@@ -23,7 +23,7 @@ from cae_pipeline.adapters.landed_names import names_in_tables, resolve
 from cae_pipeline.adapters.landing import MANIFEST, SUCCESS, Landed, LandedFile
 from cae_pipeline.adapters.manifest import UnfinishedManifestError, read_manifest
 from cae_pipeline.domain.batch import Delivery, Member, PassedOver, digest_members, name_some
-from cae_pipeline.domain.line import IGNORED_FILES
+from cae_pipeline.domain.litter import IGNORED_FILES
 from cae_pipeline.errors import BatchNotReadyError, NotFoundError, StorageError
 
 log = structlog.get_logger()

@@ -12,6 +12,8 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
+from cae_pipeline.domain.litter import IGNORED_FILES
+
 Count: TypeAlias = Annotated[int, Ge(1)]
 Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 Padding: TypeAlias = Literal["same", "valid"]
@@ -140,40 +142,6 @@ class TrainingSettings:
         """The numbers of the preset, with `epochs` in place of its own where they are given."""
         plan = PRESETS[self.preset]
         return replace(plan, epochs=self.epochs) if self.epochs else plan
-
-
-IGNORED_FILES = (
-    *("*.xml", "*.json", "*.jsonl", "*.txt", "*.csv", "*.tsv", "*.log", "*.ini", "*.cfg", "*.toml", "*.yaml", "*.yml"),
-    *(
-        "*.md",
-        "*.md5",
-        "*.sha1",
-        "*.sha256",
-        "*.sha512",
-        "*.sfv",
-        "*.pdf",
-        "*.htm",
-        "*.html",
-        "*.xls",
-        "*.xlsx",
-        "*.db",
-    ),
-    *("*.lnk", "*.url", "*.bak", "*.lock", "*.lck", "*.done", "*.ready", "*.ok", "*.tmp", "*.temp", "*.part"),
-    *("*.partial", "*.filepart", "*.crdownload", "*.swp", "*.xmp", "*.exif", "*.thm", "*:Zone.Identifier", "~*", "*~"),
-    *(
-        "_SUCCESS",
-        "manifest.json",
-        "Icon\r",
-        "#recycle",
-        "@Recycle",
-        "$RECYCLE.BIN",
-        "System Volume Information",
-        "@eaDir",
-        "__MACOSX",
-        "lost+found",
-    ),
-)
-"""Side-cars, what file managers and copying programs leave behind, and folders that hold only such."""
 
 
 @dataclass(frozen=True)
