@@ -24,7 +24,7 @@ from cae_pipeline.adapters.manifest import UnfinishedManifestError, read_manifes
 from cae_pipeline.domain.batch import Delivery, Member, PassedOver, digest_members, name_some
 from cae_pipeline.domain.batch_dates import batch_night
 from cae_pipeline.domain.calendar import EVERY_DAY_UTC, Calendar
-from cae_pipeline.domain.line import IGNORED_FILES
+from cae_pipeline.domain.litter import IGNORED_FILES
 from cae_pipeline.errors import BatchNotReadyError, NotFoundError, StorageError
 
 log = structlog.get_logger()

@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from cae_pipeline.domain.calendar import WEEKDAYS, Weekday
 from cae_pipeline.domain.image_settings import ImageSettings
+from cae_pipeline.domain.litter import IGNORED_FILES
 
 Count: TypeAlias = Annotated[int, Ge(1)]
 Position: TypeAlias = Annotated[int, Ge(0)]
@@ -176,40 +177,6 @@ class TrainingSettings:
         """The numbers of the preset, with `epochs` in place of its own where they are given."""
         plan = PRESETS[self.preset]
         return replace(plan, epochs=self.epochs) if self.epochs else plan
-
-
-IGNORED_FILES = (
-    *("*.xml", "*.json", "*.jsonl", "*.txt", "*.csv", "*.tsv", "*.log", "*.ini", "*.cfg", "*.toml", "*.yaml", "*.yml"),
-    *(
-        "*.md",
-        "*.md5",
-        "*.sha1",
-        "*.sha256",
-        "*.sha512",
-        "*.sfv",
-        "*.pdf",
-        "*.htm",
-        "*.html",
-        "*.xls",
-        "*.xlsx",
-        "*.db",
-    ),
-    *("*.lnk", "*.url", "*.bak", "*.lock", "*.lck", "*.done", "*.ready", "*.ok", "*.tmp", "*.temp", "*.part"),
-    *("*.partial", "*.filepart", "*.crdownload", "*.swp", "*.xmp", "*.exif", "*.thm", "*:Zone.Identifier", "~*", "*~"),
-    *(
-        "_SUCCESS",
-        "manifest.json",
-        "Icon\r",
-        "#recycle",
-        "@Recycle",
-        "$RECYCLE.BIN",
-        "System Volume Information",
-        "@eaDir",
-        "__MACOSX",
-        "lost+found",
-    ),
-)
-"""Side-cars, what file managers and copying programs leave behind, and folders that hold only such."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from cae_pipeline.adapters.landing import is_hidden, is_ignored
-from cae_pipeline.domain.line import IGNORED_FILES, Line
+from cae_pipeline.domain.line import Line
+from cae_pipeline.domain.litter import IGNORED_FILES
 from cae_pipeline.domain.names import readable
 
 

@@ -17,7 +17,7 @@ from cae_pipeline.adapters import landing, storage
 from cae_pipeline.adapters.landing import LEADS_NOWHERE, SPECIAL, has_news, look_into
 from cae_pipeline.adapters.storage import LandingZone, digest_file, is_readable
 from cae_pipeline.domain.batch import Delivery, HeldFile
-from cae_pipeline.domain.line import IGNORED_FILES
+from cae_pipeline.domain.litter import IGNORED_FILES
 from cae_pipeline.errors import BatchNotReadyError, CaeError, NotFoundError
 from tests.conftest import deliver
 
