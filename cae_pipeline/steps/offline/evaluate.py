@@ -19,6 +19,7 @@ from cae_pipeline.concurrency.memory import peak_memory_bytes
 from cae_pipeline.detector.convolution import describe
 from cae_pipeline.detector.scorer import Scorer
 from cae_pipeline.detector.tiling import with_tiles
+from cae_pipeline.domain.ignoring import Ignored
 from cae_pipeline.domain.images import Floats, Pixels
 from cae_pipeline.domain.line import AutoencoderSettings, Head, Line
 from cae_pipeline.errors import UnreadableImageError
@@ -74,9 +75,7 @@ def evaluate_set(
         TooFewNormalImagesError: If there are too few normal images for the target.
         ConfigurationError: If the ignore mask or the region of interest does not fit the images.
     """
-    size_px = delivered_px(images.train, limits)
-    line = replace(line, model=with_tiles(line.model, delivered_px=size_px))
-    ignored = read_ignored(line, delivered_px=size_px, limits=limits)
+    line, ignored = _fitting(line, images, limits)
     train, unreadable = _read(images.train, line.model, limits, progress)
     line = _affordable(line, len(train))
     model = fit_model(np.stack(list(train.values())), _digests(train), line, on_epoch=on_epoch, ignored=ignored)
@@ -87,12 +86,11 @@ def evaluate_set(
     seconds = time.perf_counter() - started
     rows = [row for row in images.test if row[0] in test]
     judged = [_judged(*answer, limits) for answer in zip(rows, scored.scores.tolist(), scored.maps, strict=True)]
-    threshold = model.threshold.value
     result = {
         "set": images.name,
         "seed": line.training.seed,
-        **_figures(judged, threshold),
-        "per_defect_type": _by_type(judged, threshold),
+        **_figures(judged, model.threshold.value),
+        "per_defect_type": _by_type(judged, model.threshold.value),
         "train_seconds": model.train_seconds,
         "images_per_second": len(test) / seconds,
         "peak_memory_bytes": peak_memory_bytes(),
@@ -105,6 +103,13 @@ def evaluate_set(
         result["ablation"] = _ablation(model.scorer, pixels, np.array([row[1] != NORMAL for row in rows]))
     log.info("set_evaluated", **{key: result[key] for key in ("set", "seed", "image_auroc", "f1", "false_alarm_rate")})
     return result
+
+
+def _fitting(line: Line, images: ImageSet, limits: DecodeLimits) -> tuple[Line, Ignored | None]:
+    """Settle the tiles for the size of the set's images, and read what is ignored of them."""
+    size_px = delivered_px(images.train, limits)
+    line = replace(line, model=with_tiles(line.model, delivered_px=size_px))
+    return line, read_ignored(line, delivered_px=size_px, limits=limits)
 
 
 def _ablation(scorer: Scorer, pixels: Pixels, defective: NDArray[np.bool_]) -> dict[str, dict[str, float]]:
