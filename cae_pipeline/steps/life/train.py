@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -49,13 +50,7 @@ def train_model(line: Line, services: Services, *, refresh: bool = False, note: 
     tell_changes(line, champion or _champion_if_any(line, services), snapshot.ignored, services)
     line = replace(line, model=snapshot.model)
     initial = load_parts(champion, services) if champion else None
-    name = f"{'refresh' if refresh else 'full'} {services.clock():%Y-%m-%d %H:%M:%S}"
-    with tracking.start_run(
-        services.tracking_uri,
-        experiment=tracking.registered_name(line.name),
-        run_name=name,
-        artifact_root=services.artifact_root,
-    ) as run:
+    with _start_run(line, services, refresh=refresh) as run:
         _log_inputs(run, line, snapshot, note=note, services=services)
         progress = services.progress(
             range(line.training.plan.epochs), total=line.training.plan.epochs, doing=f"train {line.name}"
@@ -80,6 +75,15 @@ def train_model(line: Line, services: Services, *, refresh: bool = False, note: 
         version = register_model(run, line, snapshot, model, services)
     log.info("model_trained", line=line.name, model_version=version.model_version, **version.figures)
     return version
+
+
+def _start_run(line: Line, services: Services, *, refresh: bool) -> AbstractContextManager[tracking.TrackingRun]:
+    return tracking.start_run(
+        services.tracking_uri,
+        experiment=tracking.registered_name(line.name),
+        run_name=f"{'refresh' if refresh else 'full'} {services.clock():%Y-%m-%d %H:%M:%S}",
+        artifact_root=services.artifact_root,
+    )
 
 
 def _champion(line: Line, services: Services) -> ModelVersion:

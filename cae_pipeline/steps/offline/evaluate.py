@@ -19,6 +19,7 @@ from cae_pipeline.concurrency.memory import peak_memory_bytes
 from cae_pipeline.detector.convolution import describe
 from cae_pipeline.detector.scorer import Scorer
 from cae_pipeline.detector.tiling import with_tiles
+from cae_pipeline.domain.ignoring import Ignored
 from cae_pipeline.domain.image_settings import settled
 from cae_pipeline.domain.images import Floats, Pixels
 from cae_pipeline.domain.line import AutoencoderSettings, Head, Line
@@ -79,9 +80,7 @@ def evaluate_set(
         ConfigurationError: If the ignore mask or the region of interest does not fit the images.
     """
     limits = settings.limits
-    size_px = delivered_px(images.train, limits, line.images)
-    line = _settled(line, images.train, limits, size_px)
-    ignored = read_ignored(line, delivered_px=size_px, limits=limits)
+    line, ignored = _fitting(line, images.train, limits)
     train, unreadable = _read(images.train, line.model, limits, progress)
     line = _affordable(line, len(train))
     model = fit_model(np.stack(list(train.values())), _digests(train), line, on_epoch=on_epoch, ignored=ignored)
@@ -92,12 +91,11 @@ def evaluate_set(
     seconds = time.perf_counter() - started
     rows = [row for row in images.test if row[0] in test]
     judged = [_judged(*answer, limits) for answer in zip(rows, scored.scores.tolist(), scored.maps, strict=True)]
-    threshold = model.threshold.value
     result = {
         "set": images.name,
         "seed": line.training.seed,
-        **_figures(judged, threshold),
-        "per_defect_type": _by_type(judged, threshold),
+        **_figures(judged, model.threshold.value),
+        "per_defect_type": _by_type(judged, model.threshold.value),
         "train_seconds": model.train_seconds,
         "images_per_second": len(test) / seconds,
         "peak_memory_bytes": peak_memory_bytes(),
@@ -120,10 +118,12 @@ def evaluate_set(
     return result
 
 
-def _settled(line: Line, normal: Sequence[Path], limits: DecodeLimits, size_px: tuple[int, int]) -> Line:
-    """Settle from normal images how many tiles an image is cut into, and how its pixels are read."""
-    model = with_tiles(line.model, delivered_px=size_px)
-    return replace(line, model=replace(model, images=settled(line.images, facts_of(normal, limits, line.images))))
+def _fitting(line: Line, normal: Sequence[Path], limits: DecodeLimits) -> tuple[Line, Ignored | None]:
+    """Settle from normal images how many tiles an image is cut into, how its pixels are read, and what is ignored."""
+    size_px = delivered_px(normal, limits, line.images)
+    how_read = settled(line.images, facts_of(normal, limits, line.images))
+    line = replace(line, model=replace(with_tiles(line.model, delivered_px=size_px), images=how_read))
+    return line, read_ignored(line, delivered_px=size_px, limits=limits)
 
 
 def _ablation(scorer: Scorer, pixels: Pixels, defective: NDArray[np.bool_]) -> dict[str, dict[str, float]]:

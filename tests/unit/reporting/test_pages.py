@@ -18,6 +18,7 @@ from cae_pipeline.domain.promotion import Decision
 from cae_pipeline.domain.suite import BatchExpectation, ImageExpectation
 from cae_pipeline.domain.validation import BatchResult, BatchValidation, ImageFailure, ImageResult
 from cae_pipeline.reporting.data_docs import MAX_EXAMPLES, render_data_docs
+from cae_pipeline.reporting.export import Card, ExportedImage, render_index
 from cae_pipeline.reporting.night import FlaggedImage, LineNight, histogram_of, render_decision, render_night
 from cae_pipeline.reporting.pages import render_page
 from cae_pipeline.reporting.report_list import render_report_list
@@ -63,10 +64,19 @@ def _decision() -> str:
     return render_decision(page, made_at=MADE_AT)
 
 
+def _card() -> Card:
+    row = ExportedImage(
+        1, HOSTILE, HOSTILE, date(2026, 1, 31), HOSTILE, 2.0, 1.0, 2.0, 0.01, HOSTILE, 1, 1, 2, 3, 4, "[]",
+        "pictures/00001.png", "overlays/00001.png", HOSTILE, 48, 48, "ab" * 32, HOSTILE, MADE_AT,
+    )  # fmt: skip
+    return Card(row, "data:image/jpeg;base64,AA", "data:,")
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "night.html": lambda: render_night(date(2026, 1, 31), [_line_night()], made_at=MADE_AT),
     "gate.html": _decision,
     "data-docs.html": lambda: render_data_docs(_validation(is_rejected=True), made_at=MADE_AT),
+    "export.html": lambda: render_index([_card()], num_images=2, num_problems=1, made_at=MADE_AT).decode(),
     "report-list.html": lambda: render_report_list(nights=[HOSTILE], decisions=[HOSTILE]),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from cae_pipeline.defects.synthesis import with_defects
-from cae_pipeline.detector.artefact import load_artefact, save_artefact
+from cae_pipeline.detector.artefact import digest, load_artefact, save_artefact
 from cae_pipeline.detector.regions import regions
 from cae_pipeline.detector.sessions import onnx_forward
 from cae_pipeline.domain.ignoring import Ignored, outside_of
@@ -143,4 +144,9 @@ def test_the_mask_is_part_of_the_artefact_and_of_its_digest(masked: FittedModel,
     images = _images(range(500, 510), noise=2)
     again = loaded.scorer(onnx_forward(loaded.graph)).score(images)
     np.testing.assert_array_equal(again.scores, masked.scorer.score(images).scores)
-    assert load_artefact(tmp_path / "without", sha256=digests[1]).ignored is None
+    specification = tmp_path / "without" / "specification.json"
+    for written in (6, 5):
+        specification.write_text(json.dumps({**json.loads(specification.read_text()), "format": written}))
+        earlier = load_artefact(tmp_path / "without", sha256=digest(tmp_path / "without"))
+        assert earlier.ignored is None
+        assert earlier.format == written
