@@ -112,7 +112,9 @@ def evaluate_set(
     if settings.maps_to is not None:
         scores_and_maps = zip(scored.scores.tolist(), scored.maps, strict=True)
         shown = [(row[0], row[1], *answer) for row, answer in zip(rows, scores_and_maps, strict=True)]
-        result["sample_maps"] = write_sample_maps(settings.maps_to, shown, threshold=threshold, limits=limits)
+        result["sample_maps"] = write_sample_maps(
+            settings.maps_to, shown, threshold=model.threshold.value, limits=limits
+        )
     keys = ("set", "seed", "image_auroc", "f1", "false_alarm_rate")
     log.info("set_evaluated", **{key: result[key] for key in keys if key in result})
     return result
