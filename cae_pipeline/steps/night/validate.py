@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import structlog
@@ -12,7 +12,9 @@ from cae_pipeline.adapters.decoding import Measured, measure_files
 from cae_pipeline.adapters.results import batches, images
 from cae_pipeline.adapters.results.batches import DeliveryRow, Validation
 from cae_pipeline.domain.batch import Delivery, DeliveryStatus
-from cae_pipeline.domain.limits import limits_for
+from cae_pipeline.domain.facts import ImageFacts
+from cae_pipeline.domain.likeness import Comparison, compare
+from cae_pipeline.domain.limits import FactLimits, limits_for
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import ImageStatus, Reason, ValidatedImage
 from cae_pipeline.domain.validation import BatchValidation, FactsRow, ImageFailure
@@ -71,12 +73,13 @@ def _told(row: DeliveryRow, *, already_there: bool) -> ValidatedBatch:
 def _validate(line: Line, delivery: Delivery, services: Services) -> Validation:
     """Read, measure and judge; everything but the rows of the results table."""
     with services.read() as connection:
-        normal = images.normal_images(connection, line.name, line.training.normal_batches)
-    limits = limits_for(line.validation, [image.facts for image in normal])
+        normal_images = images.normal_images(connection, line.name, line.training.normal_batches)
+    normal = [image.facts for image in normal_images]
+    limits = limits_for(line.validation, normal)
     measured = _measure(delivery, services)
     duplicates = find_duplicates(delivery, measured, limits, services)
     validation = expectations.validate_facts(
-        _facts_rows(delivery, measured, duplicates),
+        _facts_rows(delivery, measured, duplicates, _compared(measured, normal, limits)),
         suite_name=f"{line.name}: {delivery.batch_id}",
         limits=limits,
         settings=line.validation,
@@ -123,7 +126,16 @@ def _changed(announced: str) -> Measured:
     return Measured(None, Reason.CHANGED, f"not the bytes of sha256 {announced[:12]}… as announced")
 
 
-def _facts_rows(delivery: Delivery, measured: Sequence[Measured], duplicates: Duplicates) -> list[FactsRow]:
+def _compared(measured: Sequence[Measured], normal: Sequence[ImageFacts], limits: FactLimits) -> dict[int, Comparison]:
+    """Hold the images that could be decoded against the line's normal images; by their position."""
+    facts = {row: result.facts for row, result in enumerate(measured) if result.facts is not None}
+    compared = compare(list(facts.values()), normal, max_distance=limits.max_line_distance)
+    return dict(zip(facts, compared, strict=True))
+
+
+def _facts_rows(
+    delivery: Delivery, measured: Sequence[Measured], duplicates: Duplicates, compared: Mapping[int, Comparison]
+) -> list[FactsRow]:
     return [
         FactsRow(
             member.name,
@@ -132,6 +144,8 @@ def _facts_rows(delivery: Delivery, measured: Sequence[Measured], duplicates: Du
             detail=result.detail,
             duplicate_of=duplicates.exact.get(row),
             near_duplicate_of=duplicates.near.get(row),
+            frames_in_a_row=duplicates.frames_in_a_row.get(row, 1),
+            **asdict(compared.get(row, Comparison())),
         )
         for row, (member, result) in enumerate(zip(delivery.members, measured, strict=True))
     ]
