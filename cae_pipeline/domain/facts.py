@@ -169,7 +169,9 @@ class ImageFacts:
         lambda image: longest_repeat(image.pixels), "longest run of rows or columns that repeat their neighbour, 0 to 1"
     )
     texture: str | None = _later_fact(
-        lambda image: texture_of(image.grey), "how steep the greys are at four scales, across and down", max_length=32
+        lambda image: texture_of(image.grey),
+        "how steep the greys are at four scales, across and down, and their spread",
+        max_length=34,
     )
     pixel_digest: str | None = _later_fact(
         lambda image: pixel_digest(image.pixels), "digest of the decoded pixels, in hex", max_length=16

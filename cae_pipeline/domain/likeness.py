@@ -9,20 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cae_pipeline.domain.facts import ImageFacts
-from cae_pipeline.domain.texture import log_steepness, turned
+from cae_pipeline.domain.texture import log_texture, turned
 
 MIN_IMAGES = 40
 """Fewer normal images than this do not tell how far apart a line's images may lie."""
 MAX_IMAGES = 2_000
 """More than so many are learnt from in equal strides: the cost of a batch must not grow with the years."""
-USUAL_CHANGE = 0.1
+USUAL_CHANGE = 0.2
 """Change of a steepness, as a share, that means nothing even on a line whose images are all alike."""
 SHRINKAGE = 0.1
 """Share by which correlations are drawn towards none, so that few images do not feign precise ones."""
 FOLDS = 4
 """Parts of the normal images, each measured by what the others teach."""
-USUAL_QUANTILE, DISTANCE_MARGIN = 0.99, 1.4
+USUAL_QUANTILE, DISTANCE_MARGIN = 0.99, 1.25
 """A picture is unlike a line beyond this many times what so many of the held-out normal images keep within."""
+MIN_DISTANCE_LIMIT = 0.8
+"""Where parts in a fixture are all but equal, a defect is the farthest thing: no limit lies below this."""
 COLOUR_WEIGHT = 20.0
 """A twentieth of all colour moved from one colour to the others counts as much as a steepness changed by e."""
 
@@ -130,7 +132,7 @@ def likeness_limits(normal: Sequence[ImageFacts]) -> LikenessLimits | None:
     # turned, a normal image must lie farther away than it does: else nothing says which way up a picture is
     shows_which_way_up = float(np.quantile(gains, USUAL_QUANTILE)) < 0
     return LikenessLimits(
-        max_distance=DISTANCE_MARGIN * float(np.quantile(distances, USUAL_QUANTILE)),
+        max_distance=max(MIN_DISTANCE_LIMIT, DISTANCE_MARGIN * float(np.quantile(distances, USUAL_QUANTILE))),
         max_turn_gain=max(0.0, float(gains.max())) if shows_which_way_up else None,
     )
 
@@ -142,11 +144,10 @@ def _measured(normal: Sequence[ImageFacts]) -> list[ImageFacts]:
 
 def _vectors(images: Sequence[ImageFacts], *, turn: bool = False) -> NDArray[np.float64]:
     """What pictures are compared by, shape `(n, 20)`; a lamp that gets weaker changes none of it."""
-    steepness = log_steepness([facts.texture or "" for facts in images])
+    texture = log_texture([facts.texture or "" for facts in images])
     light = np.log([255 * facts.brightness + 1 for facts in images])
-    spread = np.log([255 * facts.contrast + 0.5 for facts in images])
-    fine = np.log([255**2 * facts.sharpness + 0.5 for facts in images]) / 2
-    relative = np.column_stack([turned(steepness) if turn else steepness, spread, fine]) - light[:, None]
+    fine = np.log([255 * facts.sharpness**0.5 + 0.5 for facts in images])
+    relative = np.column_stack([turned(texture) if turn else texture, fine]) - light[:, None]
     colours = [[facts.red_share, facts.blue_share] for facts in images]
     return np.column_stack([relative, COLOUR_WEIGHT * np.array(colours)])
 

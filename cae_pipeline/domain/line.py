@@ -174,7 +174,7 @@ class ValidationSettings:
     """By how much an image may come nearer to the line's normal images if it is turned by a quarter before it is
     rotated; unset: as normal images show, and no limit where they do not show which way up they are."""
     max_line_distance: Annotated[float, Gt(0)] | None = None
-    """Distance from the line's normal images beyond which an image is unlike_line; about 1 is usual; unset: 1.4
+    """Distance from the line's normal images beyond which an image is unlike_line; about 1 is usual; unset: 1.25
     times what 99 of 100 held-out normal images keep within."""
     min_stuck_frames: Annotated[int, Ge(2)] = 5
     """Images in a row, by name, that are one picture from which on they are stuck_frame."""

@@ -11,12 +11,14 @@ from cae_pipeline.domain.facts import ImageFacts, hash_bytes, hash_distances
 
 MAX_NEAR_DUPLICATE_BITS = 10
 """4 % of the 256 bits: what recompression and slight noise change."""
-MIN_NEAR_DUPLICATE_BITS = 2
+MIN_NEAR_DUPLICATE_BITS = 3
 """Where less would be left, different normal images are as alike as one picture with another noise."""
 STUCK_BITS = (24, 10)
 """Tried in turn: bits in which images of a camera that is stuck may differ, each having a noise of its own."""
-MAX_COMPARED = 500
-"""Normal images that are compared with each other."""
+NEAREST_QUANTILE = 0.002
+"""Among how many normal images the most similar two are looked for, so that fewer than one in 500 is remarked on."""
+MAX_COMPARED = 1_000
+"""Normal images that are compared with each other, in equal strides."""
 
 
 def near_duplicate_bits(normal: Sequence[ImageFacts]) -> int | None:
@@ -28,9 +30,11 @@ def near_duplicate_bits(normal: Sequence[ImageFacts]) -> int | None:
     Returns:
         Bits of 256; None where different normal images are as alike as near-duplicates, so that hashes tell nothing.
     """
-    hashes = hash_bytes([facts.difference_hash for facts in _different(normal[:MAX_COMPARED])])
+    different = _different(normal)
+    compared = different[:: max(1, -(-len(different) // MAX_COMPARED))]
+    hashes = hash_bytes([facts.difference_hash for facts in compared])
     nearest = [int(np.partition(hash_distances(hashes, row), 1)[1]) for row in hashes] if len(hashes) > 1 else [0]
-    bits = min(MAX_NEAR_DUPLICATE_BITS, int(np.quantile(nearest, 0.01)) // 2)
+    bits = min(MAX_NEAR_DUPLICATE_BITS, int(np.quantile(nearest, NEAREST_QUANTILE)) // 2)
     return bits if bits >= MIN_NEAR_DUPLICATE_BITS else None
 
 

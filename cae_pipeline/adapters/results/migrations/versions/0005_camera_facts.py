@@ -15,5 +15,5 @@ down_revision = "0004"
 def upgrade() -> None:
     """Add them."""
     op.add_column("images", sa.Column("repeated_share", sa.Float(), nullable=True))
-    op.add_column("images", sa.Column("texture", sa.String(32), nullable=True))
+    op.add_column("images", sa.Column("texture", sa.String(34), nullable=True))
     op.add_column("images", sa.Column("pixel_digest", sa.String(16), nullable=True))
