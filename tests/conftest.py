@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from cae_pipeline.domain.images import Pixels
 from cae_pipeline.domain.line import Line
 from cae_pipeline.steps.services import Services
 
@@ -66,7 +67,7 @@ def washer(seed: int, *, defect: bool = False) -> NDArray[np.uint8]:
     return pixels
 
 
-def png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+def png(pixels: NDArray[np.uint8] | NDArray[np.uint16] | Pixels) -> bytes:
     """Encode as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")

@@ -17,7 +17,10 @@ from cae_pipeline.domain.line import ValidationSettings
 from cae_pipeline.domain.outcome import Reason
 from cae_pipeline.domain.suite import (
     DECODED,
+    FRAMES_IN_A_ROW,
+    LINE_DISTANCE,
     NUM_IMAGES,
+    TURN_GAIN,
     BatchExpectation,
     ImageExpectation,
     batch_expectations,
@@ -33,7 +36,8 @@ if TYPE_CHECKING:
 
 Expected = TypeVar("Expected", ImageExpectation, BatchExpectation)
 
-COLUMNS = ("decoding", *FACTS, "duplicate_of", "near_duplicate_of")
+WORKED_OUT = (LINE_DISTANCE, TURN_GAIN, FRAMES_IN_A_ROW)
+COLUMNS = ("decoding", *FACTS, *WORKED_OUT, "duplicate_of", "near_duplicate_of")
 """Of the table of facts."""
 MAX_TEXTS_SHOWN = 5
 
@@ -100,10 +104,12 @@ def _facts_table(rows: Sequence[FactsRow]) -> pd.DataFrame:
     columns: dict[str, list[Any]] = {
         "decoding": [str(row.reason) if row.reason else DECODED for row in rows],
         **{name: [getattr(row.facts, name, None) for row in rows] for name in FACTS},
+        **{name: [getattr(row, name) for row in rows] for name in WORKED_OUT},
         "duplicate_of": [row.duplicate_of for row in rows],
         "near_duplicate_of": [row.near_duplicate_of for row in rows],
     }
-    numbers = dict.fromkeys((name for name, kind in FACT_TYPES.items() if kind is not str), "float64")
+    measured = (name for name, kind in FACT_TYPES.items() if kind is not str)
+    numbers = dict.fromkeys((*measured, *WORKED_OUT), "float64")
     return pd.DataFrame(columns, columns=list(COLUMNS), dtype="object").astype(numbers)
 
 
@@ -191,7 +197,8 @@ def _detail(expectation: ImageExpectation, row: FactsRow) -> str:
         case "used_bits":
             return _told_of_depth(expectation, row)
         case column:
-            return f"{column} {shown(getattr(row.facts, column))}, wanted {expectation.wanted}"
+            value = getattr(row if column in WORKED_OUT else row.facts, column)
+            return f"{column} {shown(value)}, wanted {expectation.wanted}"
 
 
 def _told_of_depth(expectation: ImageExpectation, row: FactsRow) -> str:

@@ -8,6 +8,7 @@ database, and a row in `docs/results.md`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
@@ -16,6 +17,8 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cae_pipeline.domain.texture import longest_repeat, mean_cells, texture_of
 
 HASH_SIDE = 16
 """Rows and columns of the difference hash; 256 bits."""
@@ -51,6 +54,11 @@ class DecodedImage:
         """The grey values, shape `(h, w)`, float32 in [0, 1]."""
         return self.grey / np.float32(255)
 
+    @cached_property
+    def colour_sums(self) -> list[int]:
+        """Sums of the first three channels of a colour image."""
+        return [int(self.pixels[..., channel].sum(dtype=np.uint64)) for channel in range(3)]
+
 
 def to_grey(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Average the colours: `(h, w[, c])` uint8 to `(h, w)` float32 in [0, 255]."""
@@ -77,8 +85,8 @@ def _entropy(image: DecodedImage) -> float:
 def _colour_share(image: DecodedImage, channel: int) -> float:
     if image.pixels.ndim == 2 or image.pixels.shape[2] < 3:
         return 1 / 3
-    sums = image.pixels[..., :3].sum(axis=(0, 1), dtype=np.float64)
-    return float(sums[channel] / sums.sum()) if sums.sum() else 1 / 3
+    sums = image.colour_sums
+    return sums[channel] / sum(sums) if any(sums) else 1 / 3
 
 
 def difference_hash(grey: NDArray[np.float32]) -> str:
@@ -95,21 +103,16 @@ def difference_hash(grey: NDArray[np.float32]) -> str:
     Source:
         Krawetz, "Kind of like that", 2013 (dHash).
     """
-    cells = _mean_cells(grey, rows=HASH_SIDE, columns=HASH_SIDE + 1)
+    cells = mean_cells(grey, rows=HASH_SIDE, columns=HASH_SIDE + 1)
     bits = cells[:, 1:] > cells[:, :-1]
     return np.packbits(bits).tobytes().hex()
 
 
-def _mean_cells(grey: NDArray[np.float32], *, rows: int, columns: int) -> NDArray[np.float32]:
-    height, width = grey.shape
-    top = np.minimum(np.arange(rows) * height // rows, height - 1)
-    left = np.minimum(np.arange(columns) * width // columns, width - 1)
-    sums = np.add.reduceat(np.add.reduceat(grey, top, axis=0), left, axis=1)
-    # reduceat takes a single element where two starts coincide, so a cell holds at least one
-    heights = np.maximum(np.diff(np.append(top, height)), 1)
-    widths = np.maximum(np.diff(np.append(left, width)), 1)
-    cells: NDArray[np.float32] = sums / np.outer(heights, widths)
-    return cells
+def pixel_digest(pixels: NDArray[np.uint8]) -> str:
+    """Digest the shape and the decoded pixels: equal for the same picture in another file; 16 hexadecimal digits."""
+    digest = hashlib.sha256(str(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,11 @@ def _fact(
     default: Any = MISSING,
 ) -> Any:
     return field(default=default, metadata={"fact": Fact(measure_it, meaning, is_watched, max_length)})
+
+
+def _later_fact(measure_it: Callable[[DecodedImage], Any], meaning: str, *, max_length: int | None = None) -> Any:
+    """Describe a fact that rows of earlier versions do not have: there it is None."""
+    return field(default=None, metadata={"fact": Fact(measure_it, meaning, max_length=max_length)})
 
 
 @dataclass(frozen=True)
@@ -175,6 +183,17 @@ class ImageFacts:
         lambda image: image.used_bits,
         "bits of 16 that the highest sample needs, where the file does not say its depth",
         default=None,
+    )
+    repeated_share: float | None = _later_fact(
+        lambda image: longest_repeat(image.pixels), "longest run of rows or columns that repeat their neighbour, 0 to 1"
+    )
+    texture: str | None = _later_fact(
+        lambda image: texture_of(image.grey),
+        "how steep the greys are at four scales, across and down, and their spread",
+        max_length=34,
+    )
+    pixel_digest: str | None = _later_fact(
+        lambda image: pixel_digest(image.pixels), "digest of the decoded pixels, in hex", max_length=16
     )
 
 

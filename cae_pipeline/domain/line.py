@@ -207,7 +207,21 @@ class ValidationSettings:
     """Bits of 256 in which the difference hashes of near-duplicates may differ; unset: well below
     what different normal images show; 0 with `near_duplicates = false` switched off."""
     near_duplicates: bool = True
-    """Whether it is said of images that they are almost the same as one of the last week."""
+    """Whether it is said of images that they are the same picture as one of the last week, or almost."""
+    max_repeated_share: Share | None = None
+    """Share of rows or columns in one run that repeats its neighbour above which an image is half_frame;
+    unset: a tenth more than any normal image showed; 1 for never."""
+    max_turn_gain: Annotated[float, Ge(0)] | None = None
+    """By how much an image may come nearer to the line's normal images if it is turned by a quarter before it is
+    rotated; unset: as normal images show, and no limit where they do not show which way up they are."""
+    max_line_distance: Annotated[float, Gt(0)] | None = None
+    """Distance from the line's normal images beyond which an image is unlike_line; about 1 is usual; unset: 1.25
+    times what 99 of 100 held-out normal images keep within."""
+    min_stuck_frames: Annotated[int, Ge(2)] = 5
+    """Images in a row, by name, that are one picture from which on they are stuck_frame."""
+    max_stuck_bits: Annotated[int, Ge(0), Le(64)] | None = None
+    """Bits of 256 in which the difference hashes of two images of such a row may differ; unset: 24 or 10, and only
+    the same pixels where normal images come in such rows."""
     ignored_files: tuple[str, ...] = IGNORED_FILES
     """Files and sub-folders of a batch that are not looked at, as shell patterns of names; capitals make no
     difference. What is ignored is counted and named in the log. Names that begin with a dot always are."""

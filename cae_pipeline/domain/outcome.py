@@ -41,7 +41,11 @@ class Reason(StrEnum):
     TOO_DARK = "too_dark"
     TOO_BRIGHT = "too_bright"
     BLURRED = "blurred"
+    HALF_FRAME = "half_frame"  # a part of the frame repeats one row or column
+    ROTATED = "rotated"  # turned by a quarter it would look like the line
+    UNLIKE_LINE = "unlike_line"  # another product, or another view of it
     DUPLICATE = "duplicate"  # the same bytes came before
+    STUCK_FRAME = "stuck_frame"  # the same picture again and again
     NEAR_DUPLICATE = "near_duplicate"  # almost the same picture came before
     BATCH_REJECTED = "batch_rejected"  # nothing wrong with it but its batch
 
@@ -70,6 +74,10 @@ OUT_OF_LIMITS = frozenset(
         Reason.TOO_DARK,
         Reason.TOO_BRIGHT,
         Reason.BLURRED,
+        Reason.HALF_FRAME,
+        Reason.ROTATED,
+        Reason.UNLIKE_LINE,
+        Reason.STUCK_FRAME,
     }
 )
 """A fact of the image lies outside its limits: more likely a fault of the camera than of the product."""

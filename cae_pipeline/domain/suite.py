@@ -11,6 +11,8 @@ from cae_pipeline.domain.outcome import Reason
 
 DECODED = "decoded"
 """What the column `decoding` holds of an image that has facts; else it holds the reason why it has none."""
+LINE_DISTANCE, TURN_GAIN, FRAMES_IN_A_ROW = "line_distance", "turn_gain", "frames_in_a_row"
+"""Columns that are worked out of the facts, held against the line's normal images or against the image before."""
 NUM_IMAGES, FAULTY_SHARE = "number of images", "share of images unreadable or out of limits"
 """What is counted of a batch as a whole."""
 
@@ -62,7 +64,6 @@ class BatchExpectation:
 
 def image_expectations(limits: FactLimits) -> tuple[ImageExpectation, ...]:
     """List what is expected of images; the first one that an image fails is its reason. A limit of None is left out."""
-    looks_for_twins = limits.max_near_duplicate_bits is not None
     expectations = (
         ImageExpectation("decoding", None, allowed=(DECODED,)),
         ImageExpectation("width_px", Reason.WRONG_SIZE, low=limits.width_px, high=limits.width_px),
@@ -74,9 +75,13 @@ def image_expectations(limits: FactLimits) -> tuple[ImageExpectation, ...]:
         ImageExpectation("brightness", Reason.TOO_DARK, low=limits.min_brightness),
         ImageExpectation("brightness", Reason.TOO_BRIGHT, high=limits.max_brightness),
         ImageExpectation("contrast", Reason.BLANK, low=limits.min_contrast),
+        ImageExpectation("repeated_share", Reason.HALF_FRAME, high=limits.max_repeated_share),
         ImageExpectation("sharpness", Reason.BLURRED, low=limits.min_sharpness),
+        ImageExpectation(TURN_GAIN, Reason.ROTATED, high=limits.max_turn_gain),
+        ImageExpectation(LINE_DISTANCE, Reason.UNLIKE_LINE, high=limits.max_line_distance),
         ImageExpectation("duplicate_of", Reason.DUPLICATE, is_empty=True),
-        ImageExpectation("near_duplicate_of", Reason.NEAR_DUPLICATE, is_empty=looks_for_twins),
+        ImageExpectation(FRAMES_IN_A_ROW, Reason.STUCK_FRAME, high=limits.max_frames_in_a_row),
+        ImageExpectation("near_duplicate_of", Reason.NEAR_DUPLICATE, is_empty=limits.near_duplicates),
     )
     return tuple(expectation for expectation in expectations if expectation.is_limit)
 

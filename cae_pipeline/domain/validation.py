@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 from cae_pipeline.domain.facts import FACTS, ImageFacts
 from cae_pipeline.domain.outcome import Reason
-from cae_pipeline.domain.suite import BatchExpectation, ImageExpectation
+from cae_pipeline.domain.suite import FRAMES_IN_A_ROW, LINE_DISTANCE, TURN_GAIN, BatchExpectation, ImageExpectation
 
 MEANINGS = {
     "decoding": "whether the file could be read as an image, or why not",
     "duplicate_of": "the earlier image with the same bytes",
+    LINE_DISTANCE: "how unlike the line's normal images it is; about 1 is usual",
+    TURN_GAIN: "by how much it would be less unlike them, turned by a quarter",
+    FRAMES_IN_A_ROW: "images in a row, by name, that are this picture; 1 for the first of them",
     "near_duplicate_of": "the earlier image that looks almost the same",
     **{name: fact.meaning for name, fact in FACTS.items()},
 }
@@ -26,6 +29,10 @@ class FactsRow:
         detail: More about that reason, for people.
         duplicate_of: Id of the earlier image with the same bytes.
         near_duplicate_of: Id of the earlier image that looks almost the same.
+        line_distance: How unlike the line's normal images it is; None where nothing is learnt.
+        turn_gain: By how much it would be less unlike them if it were turned by a quarter; None where it would still
+            be unlike them.
+        frames_in_a_row: Images in a row that are this picture; 1 for the first of them.
     """
 
     name: str
@@ -34,6 +41,9 @@ class FactsRow:
     detail: str = ""
     duplicate_of: str | None = None
     near_duplicate_of: str | None = None
+    line_distance: float | None = None
+    turn_gain: float | None = None
+    frames_in_a_row: int = 1
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ class EarlierImage:
 
     image_id: str
     difference_hash: str
+    pixel_digest: str | None = None
 
 
 def usual_images(connection: sa.Connection, delivery_keys: Sequence[str]) -> list[AcceptedImage]:
@@ -156,7 +157,7 @@ def recent_images(connection: sa.Connection, delivery: Delivery, *, since: date,
     # one delivery after the other: sorting all at once costs more than reading the few that are wanted
     for delivery_key in connection.scalars(query).all():
         some = (
-            sa.select(images.c.image_id, images.c.difference_hash)
+            sa.select(images.c.image_id, images.c.difference_hash, images.c.pixel_digest)
             .where(images.c.delivery_key == delivery_key, images.c.status == ImageStatus.ACCEPTED)
             .where(images.c.difference_hash.is_not(None))
             .order_by(images.c.name)

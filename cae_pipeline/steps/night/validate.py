@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import structlog
@@ -16,7 +16,8 @@ from cae_pipeline.adapters.results.deliveries import Validation
 from cae_pipeline.domain.batch import Delivery, DeliveryStatus, Member, explain_emptiness
 from cae_pipeline.domain.facts import ImageFacts
 from cae_pipeline.domain.image_settings import settled
-from cae_pipeline.domain.limits import limits_for
+from cae_pipeline.domain.likeness import Comparison, compare
+from cae_pipeline.domain.limits import FactLimits, limits_for
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import ImageStatus, Reason, ValidatedImage
 from cae_pipeline.domain.validation import BatchValidation, FactsRow, ImageFailure
@@ -144,7 +145,7 @@ def _validate(line: Line, delivery: Delivery, earlier: Sequence[ValidatedImage],
     limits = limits_for(line.validation, normal, bit_depth=bit_depth)
     duplicates = find_duplicates(line, delivery, measured, limits, services)
     validation = expectations.validate_facts(
-        _facts_rows(delivery, measured, duplicates),
+        _facts_rows(delivery, measured, duplicates, _compared(measured, normal, limits)),
         suite_name=f"{line.name}: {delivery.batch_id}",
         limits=limits,
         settings=line.validation,
@@ -166,7 +167,16 @@ def _validate(line: Line, delivery: Delivery, earlier: Sequence[ValidatedImage],
     )
 
 
-def _facts_rows(delivery: Delivery, measured: Sequence[Measured], duplicates: Duplicates) -> list[FactsRow]:
+def _compared(measured: Sequence[Measured], normal: Sequence[ImageFacts], limits: FactLimits) -> dict[int, Comparison]:
+    """Hold the images that could be decoded against the line's normal images; by their position."""
+    facts = {row: result.facts for row, result in enumerate(measured) if result.facts is not None}
+    compared = compare(list(facts.values()), normal, max_distance=limits.max_line_distance)
+    return dict(zip(facts, compared, strict=True))
+
+
+def _facts_rows(
+    delivery: Delivery, measured: Sequence[Measured], duplicates: Duplicates, compared: Mapping[int, Comparison]
+) -> list[FactsRow]:
     return [
         FactsRow(
             member.name,
@@ -175,6 +185,8 @@ def _facts_rows(delivery: Delivery, measured: Sequence[Measured], duplicates: Du
             detail=result.detail,
             duplicate_of=duplicates.exact.get(row),
             near_duplicate_of=duplicates.near.get(row),
+            frames_in_a_row=duplicates.frames_in_a_row.get(row, 1),
+            **asdict(compared.get(row, Comparison())),
         )
         for row, (member, result) in enumerate(zip(delivery.members, measured, strict=True))
     ]

@@ -13,7 +13,10 @@ from cae_pipeline.domain.outcome import Reason
 from cae_pipeline.domain.validation import BatchValidation, FactsRow, ImageResult
 from tests.conftest import washer
 
-LIMITS = FactLimits(300, 200, ("L",), 0.1, 0.9, 0.01, 1e-5, 5)
+LIMITS = FactLimits(
+    300, 200, ("L",), 0.1, 0.9, 0.01, 1e-5, 5,
+    max_repeated_share=0.5, max_turn_gain=0.0, max_line_distance=1.5, max_stuck_bits=10, max_frames_in_a_row=4,
+)  # fmt: skip
 GOOD = replace(measure(washer(1), mode="L"), width_px=300, height_px=200, brightness=0.5, contrast=0.2, sharpness=1e-3)
 UNDECODED = (
     Reason.MISSING, Reason.CHANGED, Reason.TOO_LARGE, Reason.NOT_AN_IMAGE, Reason.TRUNCATED, Reason.UNREADABLE,
@@ -43,7 +46,11 @@ FAILING: list[tuple[Reason, FactsRow]] = [
     (Reason.TOO_BRIGHT, _row(brightness=0.95)),
     (Reason.BLANK, _row(contrast=0.001)),
     (Reason.BLURRED, _row(sharpness=1e-6)),
+    (Reason.HALF_FRAME, _row(repeated_share=0.51)),
+    (Reason.ROTATED, FactsRow("x.png", GOOD, turn_gain=0.1)),
+    (Reason.UNLIKE_LINE, FactsRow("x.png", GOOD, line_distance=1.6, turn_gain=-0.1)),
     (Reason.DUPLICATE, FactsRow("x.png", GOOD, duplicate_of="abc")),
+    (Reason.STUCK_FRAME, FactsRow("x.png", GOOD, frames_in_a_row=5)),
     (Reason.NEAR_DUPLICATE, FactsRow("x.png", GOOD, near_duplicate_of="abc")),
 ]
 
@@ -70,11 +77,15 @@ def test_a_failure_says_which_image_and_what_it_is_like() -> None:
         FactsRow("torn.png", None, reason=Reason.TRUNCATED, detail="stops early"),
         FactsRow("again.png", GOOD, duplicate_of="abc"),
         FactsRow("nearly.png", GOOD, near_duplicate_of="def"),
+        FactsRow("foreign.png", GOOD, line_distance=2.5),
+        FactsRow("stuck.png", GOOD, frames_in_a_row=12),
     )
     assert [(failure.name, failure.detail) for failure in validation.failures] == [
         ("torn.png", "stops early"),
         ("again.png", "same as abc"),
         ("nearly.png", "almost the same as def"),
+        ("foreign.png", "line_distance 2.5, wanted at most 1.5"),
+        ("stuck.png", "frames_in_a_row 12, wanted at most 4"),
     ]
 
 
@@ -87,7 +98,7 @@ def test_each_result_tells_what_was_seen_and_how_many_images_were_checked() -> N
     assert (decoding.seen, decoding.num_checked) == ("decoded (3), truncated (1)", 4)
     assert (_about(validation, "width_px").seen, _about(validation, "duplicate_of").seen) == ("300", "1 image")
     assert (validation.num_images, validation.num_quarantined, validation.num_odd) == (4, 2, 1)
-    assert (validation.num_met, validation.num_expectations) == (9, 12)
+    assert (validation.num_met, validation.num_expectations) == (13, 16)
 
 
 def test_a_batch_that_is_too_small_is_rejected_with_what_was_seen_and_wanted() -> None:
@@ -113,7 +124,7 @@ def test_a_batch_of_which_nothing_can_be_decoded_is_judged_all_the_same() -> Non
 
 @pytest.mark.parametrize("facts", [None, GOOD])
 def test_limits_that_are_none_fail_nothing(facts: ImageFacts | None) -> None:
-    free = FactLimits(None, None, None, 0.0, 1.0, 0.0, 0.0, None)
+    free = FactLimits(None, None, None, 0.0, 1.0, 0.0, 0.0, None, near_duplicates=False)
     odd = None if facts is None else replace(facts, width_px=7, height_px=9, mode="CMYK")
     row = FactsRow("x.png", odd, reason=Reason.MISSING if odd is None else None, near_duplicate_of="abc")
     assert [failure.reason for failure in _validate(row, limits=free).failures] == ([] if odd else [Reason.MISSING])

@@ -43,13 +43,9 @@ def test_every_fact_says_what_it_is_and_only_numbers_are_watched() -> None:
     assert all(fact.meaning for fact in FACTS.values())
     assert {FACT_TYPES[name] for name in WATCHED_FACTS} == {float}
     assert set(FACTS) - set(WATCHED_FACTS) == {
-        "width_px",
-        "height_px",
-        "mode",
-        "difference_hash",
-        "bit_depth",
-        "used_bits",
-    }
+        "width_px", "height_px", "mode", "difference_hash", "bit_depth", "used_bits", "repeated_share", "texture",
+        "pixel_digest",
+    }  # fmt: skip
     texts = [name for name, kind in FACT_TYPES.items() if kind is str]
     assert [name for name, fact in FACTS.items() if fact.max_length] == texts
 
@@ -81,7 +77,13 @@ def test_blurring_lowers_sharpness() -> None:
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([(), (3,)]))
 def test_any_size_can_be_measured(height: int, width: int, colours: tuple[int, ...]) -> None:
     facts = measure(np.zeros((height, width, *colours), np.uint8), mode="RGB" if colours else "L")
-    assert len(facts.difference_hash) == 64
+    assert (len(facts.difference_hash), len(facts.texture or ""), len(facts.pixel_digest or "")) == (64, 34, 16)
+
+
+def test_the_digest_of_the_pixels_is_that_of_the_picture_and_its_shape() -> None:
+    image = np.arange(24, dtype=np.uint8)
+    one, same, other = (measure(image.reshape(shape), mode="L").pixel_digest for shape in ((4, 6), (4, 6), (6, 4)))
+    assert one == same != other
 
 
 def test_the_hash_of_the_same_picture_with_noise_is_near_and_that_of_another_is_far() -> None:

@@ -42,6 +42,26 @@ def test_sizes_that_differ_are_no_limit() -> None:
 
 
 def test_lines_whose_pictures_look_alike_get_a_stricter_near_duplicate_limit() -> None:
+    alike = [replace(facts, difference_hash=f"{0b1111 << 4 * index:064x}") for index, facts in enumerate(_normal())]
+    assert limits_for(ValidationSettings(), alike).max_near_duplicate_bits == 4
+    off = limits_for(ValidationSettings(near_duplicates=False), alike)
+    assert (off.max_near_duplicate_bits, off.near_duplicates) == (None, False)
+
+
+def test_a_line_of_parts_in_a_fixture_gets_no_near_duplicate_limit_of_hashes() -> None:
     alike = [replace(facts, difference_hash=f"{1 << index:064x}") for index, facts in enumerate(_normal())]
-    assert limits_for(ValidationSettings(), alike).max_near_duplicate_bits == 1
-    assert limits_for(ValidationSettings(near_duplicates=False), alike).max_near_duplicate_bits is None
+    limits = limits_for(ValidationSettings(), alike)
+    assert (limits.max_near_duplicate_bits, limits.max_stuck_bits, limits.near_duplicates) == (None, None, True)
+
+
+def test_a_frame_may_repeat_a_tenth_more_than_normal_images_do() -> None:
+    normal = [replace(facts, repeated_share=0.25) for facts in _normal()]
+    assert limits_for(ValidationSettings(), normal).max_repeated_share == 0.35
+    assert limits_for(ValidationSettings(max_repeated_share=0.5), normal).max_repeated_share == 0.5
+
+
+def test_normal_images_of_early_versions_set_no_limit_of_facts_they_do_not_have() -> None:
+    early = [replace(facts, repeated_share=None, texture=None, pixel_digest=None) for facts in _normal()]
+    limits = limits_for(ValidationSettings(), early * 2)
+    assert (limits.max_repeated_share, limits.max_line_distance, limits.max_turn_gain) == (None, None, None)
+    assert limits.max_near_duplicate_bits is not None
