@@ -138,7 +138,7 @@ def test_an_export_takes_rows_as_they_come_and_not_all_at_once(tmp_path: Path) -
             most = max(most, len(alive))
             yield row
 
-    Row.__hash__ = object.__hash__  # type: ignore[method-assign,assignment]
+    Row.__hash__ = object.__hash__  # type: ignore[assignment]
     for how in (Format.CSV, Format.JSON, Format.PARQUET):
         print_rows(rows(), how=how, kinds={"name": str, "score": float}, out=tmp_path / f"rows.{how}")
     # a group that is written, and the next that is read
