@@ -11,7 +11,7 @@ import numpy as np
 from cae_pipeline.domain.facts import ImageFacts
 from cae_pipeline.domain.likeness import likeness_limits
 from cae_pipeline.domain.line import ValidationSettings
-from cae_pipeline.domain.repeats import MAX_NEAR_DUPLICATE_BITS, near_duplicate_bits, stuck_bits
+from cae_pipeline.domain.repeats import UNTAUGHT_STUCK_BITS, near_duplicate_bits, stuck_bits
 
 T = TypeVar("T")
 
@@ -101,9 +101,7 @@ def limits_for(
     )
 
 
-_UNTAUGHT = FactLimits(
-    None, None, None, BLACK, WHITE, BLANK_CONTRAST, 0.0, MAX_NEAR_DUPLICATE_BITS, max_stuck_bits=MAX_NEAR_DUPLICATE_BITS
-)
+_UNTAUGHT = FactLimits(None, None, None, BLACK, WHITE, BLANK_CONTRAST, 0.0, None, max_stuck_bits=UNTAUGHT_STUCK_BITS)
 
 
 def _learn(normal: Sequence[ImageFacts], min_stuck_frames: int) -> FactLimits:

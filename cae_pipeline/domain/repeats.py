@@ -15,6 +15,8 @@ MIN_NEAR_DUPLICATE_BITS = 3
 """Where less would be left, different normal images are as alike as one picture with another noise."""
 STUCK_BITS = (24, 10)
 """Tried in turn: bits in which images of a camera that is stuck may differ, each having a noise of its own."""
+UNTAUGHT_STUCK_BITS = 10
+"""As long as no normal images say how alike parts of the line look."""
 NEAREST_QUANTILE = 0.002
 """Among how many normal images the most similar two are looked for, so that fewer than one in 500 is remarked on."""
 MAX_COMPARED = 1_000

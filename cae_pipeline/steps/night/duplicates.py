@@ -28,8 +28,8 @@ MAX_COMPARED = 20_000
 """Nor are more than so many, the newest: the cost of an image must not grow with the size of the nights."""
 
 
-MAX_UNTAUGHT_TWINS = 0.2
-"""Where nothing is learnt yet: a batch of which more than this share would be twins shows parts that look alike."""
+MAX_UNTAUGHT_STUCK = 0.2
+"""Where nothing is learnt yet: a batch of which more than this share stands in rows shows parts that look alike."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,7 @@ def find_duplicates(
     }
     same = _same_pixels(recent, others) if limits.near_duplicates else {}
     almost = _almost_same(recent, others, limits.max_near_duplicate_bits) if limits.near_duplicates else {}
-    stuck_bits = limits.max_stuck_bits
-    # with nothing learnt, a batch must say itself whether its pictures are alike because the parts are
-    if not limits.is_learnt and len(almost.keys() - same.keys()) > MAX_UNTAUGHT_TWINS * len(others):
-        almost, stuck_bits = {}, None
-    return Duplicates(exact, almost | same, _frames_in_a_row(delivery, facts, stuck_bits))
+    return Duplicates(exact, almost | same, _frames_in_a_row(delivery, facts, limits))
 
 
 def _same_pixels(recent: Sequence[EarlierImage], others: Mapping[int, EarlierImage]) -> dict[int, str]:
@@ -109,17 +105,20 @@ def _almost_same(
     return almost
 
 
-def _frames_in_a_row(delivery: Delivery, facts: Mapping[int, ImageFacts], max_bits: int | None) -> dict[int, int]:
+def _frames_in_a_row(delivery: Delivery, facts: Mapping[int, ImageFacts], limits: FactLimits) -> dict[int, int]:
     """Count the images in a row, by name, that are one picture; by the position of each member after the first."""
     in_order = sorted(facts, key=lambda row: delivery.members[row].name)
     if len(in_order) < 2:
         return {}
     digests = [facts[row].pixel_digest for row in in_order]
     repeats = np.array([one is not None and one == other for one, other in pairwise(digests)])
-    if max_bits is not None:
+    if limits.max_stuck_bits is not None:
         hashes = [facts[row].difference_hash for row in in_order]
         has_edges = np.array([bool(int(one, 16)) for one in hashes[1:]])
-        repeats |= (neighbour_distances(hashes) <= max_bits) & has_edges
+        alike = repeats | (neighbour_distances(hashes) <= limits.max_stuck_bits) & has_edges
+        # with nothing learnt, a batch must say itself whether its pictures are alike because the parts are
+        if limits.is_learnt or alike.mean() <= MAX_UNTAUGHT_STUCK:
+            repeats = alike
     lengths = run_lengths(repeats)
     return {row: length for row, length in zip(in_order, lengths, strict=True) if length > 1}
 

@@ -42,9 +42,9 @@ from tests.benchmarks.camera_faults.faults import (
 from tests.conftest import deliver
 
 SEEDS = (1, 2)
-NUM_FAULTY = 120
+NUM_FAULTY = 60
 """Images of each fault, at most."""
-NUM_STUCK, NUM_FRAMES = 15, 8
+NUM_STUCK, NUM_FRAMES = 10, 8
 """Pictures that the camera gets stuck at, and images it delivers of each."""
 Remarks = dict[str, frozenset[str]]
 

@@ -32,6 +32,8 @@ def test_what_is_configured_wins_over_what_is_learnt() -> None:
 def test_too_few_normal_images_teach_nothing() -> None:
     limits = limits_for(ValidationSettings(), _normal()[:19])
     assert (limits.width_px, limits.modes, limits.min_sharpness) == (None, None, 0.0)
+    # hashes of different pictures of this line may be alike: only a row of them tells anything
+    assert (limits.max_near_duplicate_bits, limits.max_stuck_bits, limits.is_learnt) == (None, 10, False)
 
 
 def test_sizes_that_differ_are_no_limit() -> None:
