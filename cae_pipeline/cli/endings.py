@@ -47,7 +47,9 @@ def run_to_its_end(run: Callable[[], int | None]) -> int:
         ending = ending_of(error)
         if ending is None:
             raise
-        log.debug("command_failed", exit_code=ending[0], exc_info=True)
+        # before logs are set up structlog prints everything, and on standard output
+        if structlog.is_configured():
+            log.debug("command_failed", exit_code=ending[0], exc_info=True)
         exit_code, sentence = ending
         if sentence:
             print(f"cae: {' '.join(sentence.split())}", file=sys.stderr)
@@ -103,6 +105,8 @@ def _of_the_database(error: BaseException) -> Ending | None:
     exceptions = sys.modules.get("sqlalchemy.exc")
     if exceptions is None or not isinstance(error, exceptions.SQLAlchemyError):
         return None
+    if isinstance(error, exceptions.DataError):
+        return EXIT_WRONG_WORDS, f"the database cannot take a value that was given: {error.orig}"
     if not isinstance(error, exceptions.DBAPIError):
         return (EXIT_RETRYABLE, f"the database: {error}") if isinstance(error, exceptions.TimeoutError) else None
     problem = str(error.orig)

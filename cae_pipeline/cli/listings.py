@@ -115,18 +115,26 @@ class CountedRows:
 
 def tell_rest(num_shown: int, count: Callable[[], int], page: Page) -> None:
     """Say on standard error how many rows there are where some were left out; what is not needed is not counted."""
-    is_whole = page.page_size is None or (page.page == 1 and num_shown < page.page_size)
-    total = num_shown if is_whole else count()
+    if page.page_size is None or (page.page == 1 and num_shown < page.page_size):
+        return
+    total = count()
     if total > num_shown:
-        tell_left_out(num_shown, total, how_to=f"--page {page.page + 1} for the next")
+        is_last = page.page * page.page_size >= total
+        tell_left_out(num_shown, total, how_to="" if is_last else f"--page {page.page + 1} for the next, ")
 
 
 def tell_left_out(num_shown: int, total: int, *, how_to: str) -> None:
-    """Say that rows were left out, and how to have them."""
+    """Say that rows were left out, and how to have them.
+
+    Args:
+        num_shown: Rows that were printed.
+        total: Rows in all, as `count_rows` counts.
+        how_to: What else to do, before a comma and a space; may be empty.
+    """
     from cae_pipeline.adapters.results.queries.paging import MAX_COUNTED
 
     # beneath the table, though another stream
     sys.stdout.flush()
     counted = f"more than {MAX_COUNTED:,}" if total > MAX_COUNTED else f"{total:,}"
     size = "" if total > MAX_COUNTED else f"--page-size {total} or "
-    print(f"{num_shown:,} of {counted} rows; {how_to}, {size}--format csv for all", file=sys.stderr)
+    print(f"{num_shown:,} of {counted} rows; {how_to}{size}--format csv for all", file=sys.stderr)

@@ -72,7 +72,7 @@ def queue(
     print_rows(rows, how=how, kinds=kinds, columns=columns, out=out)
     total = count_unreviewed(settings_of_line, services) if len(rows) == count else len(rows)
     if total > len(rows):
-        tell_left_out(len(rows), total, how_to="these teach most")
+        tell_left_out(len(rows), total, how_to="these teach most, ")
 
 
 @verdicts_app.command("export")

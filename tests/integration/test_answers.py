@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
@@ -22,19 +23,22 @@ import pytest
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.label_studio import address_of, as_task
-from cae_pipeline.adapters.results import database
+from cae_pipeline.adapters.results import database, deliveries, judgements
+from cae_pipeline.adapters.results.deliveries import Validation
 from cae_pipeline.adapters.results.queries import flagged, paging
 from cae_pipeline.adapters.results.queries.nights import list_batches
 from cae_pipeline.adapters.results.schema import images
 from cae_pipeline.cli import logs, main
 from cae_pipeline.cli.endings import ending_of
+from cae_pipeline.domain.batch import Delivery, Member
+from cae_pipeline.domain.outcome import ImageStatus, Judgement, Reason, Scored, ValidatedImage
 from cae_pipeline.errors import NotFoundError
 from cae_pipeline.settings import read_settings
 from cae_pipeline.steps.services import Services
 from cae_pipeline.wiring import connect
 from tests.benchmarks.performance import million
 
-NUM_BATCHES, NUM_FLAGGED, NUM_QUARANTINED = 60, 120, 60
+NUM_BATCHES, NUM_FLAGGED, NUM_QUARANTINED = 60, 118, 60
 Answer = tuple[int, str, str]
 
 
@@ -92,7 +96,9 @@ def test_exports_hold_all_rows_and_tables_say_how_many(
         assert (len(printed.splitlines()), err.split(";")[0]) == (52, f"50 of {total} rows"), words
         assert f"--page-size {total} or --format csv for all" in err
         assert run(*words, "--page-size", "999")[2] == ""
-        assert run(*words, "--page", "2", "-f", "csv")[2].startswith(f"{total - 50 if total < 100 else 50} of {total}")
+        second = run(*words, "--page", "2", "-f", "csv")[2]
+        assert second.startswith(f"{min(total - 50, 50)} of {total} rows; ")
+        assert ("--page 3" in second) == (total > 100)
         assert run(*words, "--page-size", "7", "-f", "csv")[2].startswith(f"7 of {total} rows")
         # an empty answer has the columns and types of a full one
         empty = run(*words, "--line", "washers", "-f", "csv")[1]
@@ -107,7 +113,7 @@ def test_the_queue_says_how_many_wait(
 ) -> None:
     code, printed, err = run("queue", "mono")
     assert (code, len(printed.splitlines())) == (0, 22)
-    assert err.startswith("20 of 5,9")
+    assert err.startswith("20 of 5,880 rows; these teach most, ")
     monkeypatch.setattr(paging, "MAX_COUNTED", 100)
     assert run("queue", "mono")[2].startswith("20 of more than 100 rows")
     assert run("anomalies")[2].startswith("50 of more than 100 rows")
@@ -124,14 +130,14 @@ def test_rows_are_read_as_they_are_printed(filled: Services, monkeypatch: pytest
 MISSPELT = {
     "anomalies --line Mnoo": "mono",
     "batches --line wahsers": "washers",
-    "anomalies --batch 2026-01-1": "2026-01-1",
+    "anomalies --batch 2026-01-1": "2026-0",
     "anomalies --verdict defects": "defect",
     "anomalies --model-version cae-mono/11": "cae-mono/1",
     "anomalies --sort -scor": "score",
     "rates --sort nights": "night",
     "queue monos": "mono",
     "threshold history mono --model-version cae-mno/1": "cae-mono/1",
-    "quarantine release mono 2026-01-1": "2026-01-1",
+    "quarantine release mono 2026-01-1": "2026-0",
     "runs --line mon": "mono",
 }
 """Command → how the name begins that was meant."""
@@ -156,24 +162,36 @@ def test_a_known_name_without_rows_is_an_empty_answer(filled: Services, run: Cal
 NAMES = ("part #1 100% + ä.png", "a&b?c.png", "plain.png")
 
 
-def test_links_open_the_file_whatever_its_name(filled: Services, run: Callable[..., Answer]) -> None:
-    with filled.engine.begin() as connection:
-        for table in ("images", "judgements"):
-            rows = sa.text(f"SELECT delivery_key, name FROM {table} ORDER BY delivery_key, name LIMIT 3")
-            for row, name in zip(connection.execute(rows).all(), NAMES, strict=True):
-                update = sa.text(f"UPDATE {table} SET name = :new WHERE delivery_key = :key AND name = :old")
-                connection.execute(update, {"new": name, "key": row.delivery_key, "old": row.name})
+def test_links_open_the_file_whatever_its_name(services: Services, run: Callable[..., Answer]) -> None:
+    members = tuple(Member(name, 3, f"{number}" * 64) for number, name in enumerate((*NAMES, "dark #.png")))
+    delivery = Delivery("mono", "31 #1", date(2026, 1, 31), members, "f" * 64, listed_at=million.NOW)
+    version = million._champion(services.engine)
+    accepted = [
+        ValidatedImage(one.name, one.sha256, 3, ImageStatus.ACCEPTED, facts=million.FACTS) for one in members[:3]
+    ]
+    broken = ValidatedImage(members[3].name, members[3].sha256, 3, ImageStatus.QUARANTINED, Reason.TRUNCATED, "half")
+    scored = Scored(3.0, 0.05, (), "maps/a #1.png", 1.0)
+    with services.write() as work:
+        validation = Validation((*accepted, broken), {}, (), "reports/a #1.html", "", million.NOW)
+        deliveries.record_delivery(work.connection, delivery, validation)
+        made = [
+            Judgement(delivery.delivery_key, one.name, one.image_id, version.model_version, scored, million.NOW)
+            for one in accepted
+        ]
+        judgements.record_judgements(work.connection, made)
+        work.commit()
     shown = json.loads(run("anomalies", "-f", "json")[1]) + json.loads(run("quarantine", "list", "-f", "json")[1])
-    assert {row["name"] for row in shown} & set(NAMES)
+    assert {row["name"] for row in shown} == {*NAMES, "dark #.png"}
+    assert shown[0]["map"].endswith("/maps/a%20%231.png")
     for row in shown:
         address = urlparse(row["file"])
         assert (address.scheme, address.query, address.fragment) == ("file", "", "")
-        place = filled.workspace / "landing" / row["line"] / row["batch_id"] / row["name"]
+        place = services.workspace / "landing" / row["line"] / row["batch_id"] / row["name"]
         assert unquote(address.path) == str(place)
-    with filled.read() as connection:
-        scored = [image for image in flagged.all_of_line(connection, "mono") if image.name in NAMES]
-    assert len(scored) >= 2
-    for image in scored:
+    with services.read() as connection:
+        judged = flagged.all_of_line(connection, "mono")
+    assert len(judged) == 3
+    for image in judged:
         place = PurePath("mono", image.batch_id, image.name)
         address = address_of(place, prefix="/data/local-files/?d=")
         assert parse_qs(urlparse(address).query)["d"] == [str(place)]
