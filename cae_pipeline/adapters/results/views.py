@@ -36,11 +36,12 @@ VIEWS = {
         LEFT JOIN latest_verdicts ON latest_verdicts.image_id = judgements.image_id
         WHERE judgements.score > thresholds_in_force.value
     """,
-    # images that were scored although a fact lies outside its limits: they count apart
+    # images that were scored although a fact lies outside its limits: they count apart. They are few, and SQLite begins
+    # at them because of CROSS JOIN
     "scored_out_of_limits": """
-        SELECT judgements.* FROM images
-        JOIN judgements ON judgements.delivery_key = images.delivery_key AND judgements.name = images.name
-        WHERE images.status = 'accepted' AND images.reason <> '' AND images.reason <> 'near_duplicate'
+        SELECT judgements.* FROM images CROSS JOIN judgements
+        WHERE judgements.delivery_key = images.delivery_key AND judgements.name = images.name
+        AND images.status = 'accepted' AND images.reason <> '' AND images.reason <> 'near_duplicate'
         AND judgements.is_current AND judgements.score IS NOT NULL
     """,
     # what a delivery has come to; images out of limits count apart from the scored and the flagged ones.
