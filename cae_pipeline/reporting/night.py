@@ -46,6 +46,7 @@ class LineNight:
 
     Attributes:
         batches: Those it tells of, of this night and late ones of earlier nights.
+        is_working_day: Whether images were expected at all.
         told_later: Batches of this night that came late, so that another night's report tells of them.
         counts: Images by what became of them.
         reasons: How many images have each reason.
@@ -55,6 +56,7 @@ class LineNight:
     line: str
     description: str
     batches: Sequence[Any]
+    is_working_day: bool
     told_later: Sequence[Any]
     counts: dict[str, int]
     reasons: Mapping[str, int]
@@ -68,9 +70,18 @@ class LineNight:
     diagnosis: Mapping[str, Any] | None
 
 
-def render_night(night: date, lines: Sequence[LineNight], *, made_at: datetime) -> str:
-    """Render the report of one night over all lines."""
-    return render_page("night.html", night=night, lines=lines, made_at=made_at)
+def render_night(
+    night: date, lines: Sequence[LineNight], *, unclaimed: Sequence[object] = (), made_at: datetime
+) -> str:
+    """Render the report of one night over all lines.
+
+    Args:
+        night: Whose report it is.
+        lines: What is said of each.
+        unclaimed: What lies in the landing zone and belongs to no line, one sentence each.
+        made_at: Now, on the plant's clock.
+    """
+    return render_page("night.html", night=night, lines=lines, unclaimed=list(map(str, unclaimed)), made_at=made_at)
 
 
 def render_decision(page: Mapping[str, Any], *, made_at: datetime) -> str:

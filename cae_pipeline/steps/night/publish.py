@@ -20,6 +20,7 @@ from cae_pipeline.reporting import night as report
 from cae_pipeline.reporting import pictures
 from cae_pipeline.reporting.night import FlaggedImage, LineNight
 from cae_pipeline.steps.night.draw import draw_image
+from cae_pipeline.steps.night.unclaimed import find_unclaimed
 from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
@@ -68,18 +69,18 @@ def _write_report(night: date, lines: Sequence[Line], services: Services) -> Nig
     listed_at = services.clock()
     told = [_line_night(line, night, services) for line in services.progress(lines, total=len(lines), doing="publish")]
     path = services.workspace / report_path(night)
-    html = report.render_night(night, told, made_at=services.local_time())
+    unclaimed = find_unclaimed(services.landing.folder, lines)
+    html = report.render_night(night, told, unclaimed=unclaimed, made_at=services.local_time())
     storage.write_atomically(path, html.encode())
     with services.write() as work:
         keys = [batch.delivery_key for one in told for batch in one.batches]
         # as of before the figures were read: what was finished meanwhile is told of again
         reports.mark_told(work.connection, keys, night, at=listed_at)
         work.commit()
-    counts = {f"num_{name}": sum(one.counts[name] for one in told) for name in ("images", "quarantined", "flagged")}
-    log.info("night_published", night=str(night), report=str(path), **counts)
-    return NightReport(
-        str(report_path(night)), path, counts["num_images"], counts["num_quarantined"], counts["num_flagged"]
-    )
+    num_images, num_quarantined = (sum(one.counts[name] for one in told) for name in ("images", "quarantined"))
+    num_flagged = sum(one.num_flagged for one in told)
+    log.info("night_published", night=str(night), report=str(path), num_images=num_images, num_flagged=num_flagged)
+    return NightReport(str(report_path(night)), path, num_images, num_quarantined, num_flagged)
 
 
 def _line_night(line: Line, night: date, services: Services) -> LineNight:
@@ -93,6 +94,7 @@ def _line_night(line: Line, night: date, services: Services) -> LineNight:
             line=line.name,
             description=line.description,
             batches=nights.batches_of(connection, keys),
+            is_working_day=services.calendar_of(line).works_on(night),
             told_later=reports.told_later(connection, line.name, night),
             counts={**_counts(counts), "waiting": counts.num_waiting},
             reasons=nights.reasons_of(connection, keys),

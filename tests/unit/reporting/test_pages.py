@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -52,7 +53,7 @@ def _line_night() -> LineNight:
     shift = {"measure": HOSTILE, "then": [0.5, 0.5], "now": [0.2, 0.8], "low": 0.0, "high": 1.0, "distance": 0.3,
              "has_moved": True}  # fmt: skip
     return LineNight(
-        "washers", HOSTILE, [batch], [batch], counts, {HOSTILE: 1}, [odd], [flagged], 1, HOSTILE, 1.0, 0.05,
+        "washers", HOSTILE, [batch], True, [batch], counts, {HOSTILE: 1}, [odd], [flagged], 1, HOSTILE, 1.0, 0.05,
         histogram_of([0.5, 2.0], 1.0), {"diagnosis": "camera", "reasons": [HOSTILE], "shifts": [shift]},
     )  # fmt: skip
 
@@ -73,7 +74,7 @@ def _card() -> Card:
 
 
 PAGES: dict[str, Callable[[], str]] = {
-    "night.html": lambda: render_night(date(2026, 1, 31), [_line_night()], made_at=MADE_AT),
+    "night.html": lambda: render_night(date(2026, 1, 31), [_line_night()], unclaimed=[HOSTILE], made_at=MADE_AT),
     "gate.html": _decision,
     "data-docs.html": lambda: render_data_docs(_validation(is_rejected=True), made_at=MADE_AT),
     "export.html": lambda: render_index([_card()], num_images=2, num_problems=1, made_at=MADE_AT).decode(),
@@ -156,3 +157,13 @@ def test_a_page_that_lacks_a_value_is_an_error_and_not_a_gap() -> None:
     values: dict[str, Any] = {"nights": []}
     with pytest.raises(jinja2.UndefinedError, match="decisions"):
         render_page("report-list.html", **values)
+
+
+def test_a_report_tells_a_day_off_from_a_missing_batch_and_names_what_nobody_looks_at() -> None:
+    empty = replace(_line_night(), batches=[], told_later=[])
+    told = render_night(date(2026, 1, 31), [empty], unclaimed=["landing/plats: no line"], made_at=MADE_AT)
+    assert "No batch of this night has arrived." in told
+    assert "landing/plats: no line" in told
+    day_off = render_night(date(2026, 2, 1), [replace(empty, is_working_day=False)], made_at=MADE_AT)
+    assert "this is no working day of the line" in day_off
+    assert "arrived" not in day_off
