@@ -43,6 +43,12 @@ def run_to_its_end(run: Callable[[], int | None]) -> int:
     except BrokenPipeError:
         _give_up_standard_output()
         return 0
+    except SystemExit as ended:
+        # Typer has a code of its own for it
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        _give_up_standard_output()
+        return 0
     except (Exception, KeyboardInterrupt) as error:
         ending = ending_of(error)
         if ending is None:
