@@ -26,7 +26,7 @@ MAP_UNITS_AT_THRESHOLD = 1000
 """In a map's file this grey value is the threshold; the scale ends at 65 times the threshold."""
 BRIGHTEST_AT = 2.0
 """Multiple of the threshold that is drawn in the brightest colour."""
-FADED_GREY, HATCHED_GREY = 150, 90
+FADED_GREY, HATCHED_GREY = 150, 50
 """What is ignored is faded towards the one grey, and hatched with the other."""
 GROUP_COLOURS = ("#2b6cb0", "#dd6b20", "#c62a2f")
 
