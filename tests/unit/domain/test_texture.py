@@ -31,7 +31,7 @@ def test_a_picture_turned_by_a_quarter_has_across_and_down_exchanged() -> None:
 
 def test_twice_the_light_is_twice_as_steep() -> None:
     grey = to_grey(striped_part(1))
-    darker, brighter = log_texture([texture_of(grey / 2), texture_of(grey)])
+    darker, brighter = log_texture([texture_of(grey / np.float32(2)), texture_of(grey)])
     assert np.allclose(brighter - darker, np.log(2), atol=0.3)
 
 
