@@ -148,7 +148,7 @@ def services(make_services: Callable[[], Services]) -> Services:
 @pytest.fixture
 def line(workspace: Path) -> Line:
     """The small line."""
-    from cae_pipeline.settings import read_lines
+    from cae_pipeline.lines_file import read_lines
 
     return read_lines(workspace / "lines.toml")["washers"]
 
@@ -156,7 +156,8 @@ def line(workspace: Path) -> Line:
 @pytest.fixture(scope="session")
 def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace whose line has a champion; trained once, on SQLite, and copied by those who use it."""
-    from cae_pipeline.settings import Settings, read_lines
+    from cae_pipeline.lines_file import read_lines
+    from cae_pipeline.settings import Settings
     from cae_pipeline.steps.life.promote import promote_challenger
     from cae_pipeline.steps.life.train import train_model
     from cae_pipeline.wiring import connect
@@ -176,7 +177,8 @@ def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def challenged_workspace(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trained workspace with a second model, cae-washers/2, which has learnt from other parts of the images."""
-    from cae_pipeline.settings import Settings, read_lines
+    from cae_pipeline.lines_file import read_lines
+    from cae_pipeline.settings import Settings
     from cae_pipeline.steps.life.train import train_model
     from cae_pipeline.wiring import connect
 
@@ -204,7 +206,8 @@ def challenged(challenged_workspace: Path, bare_workspace: Path, use_copy: Calla
 
 
 def _plant(original: Path, workspace: Path) -> Plant:
-    from cae_pipeline.settings import read_lines, read_settings
+    from cae_pipeline.lines_file import read_lines
+    from cae_pipeline.settings import read_settings
     from cae_pipeline.wiring import connect
 
     shutil.copytree(original, workspace, dirs_exist_ok=True)

@@ -117,7 +117,8 @@ def _settings_of(
 ) -> EvaluationSettings:
     """Put the knobs of a file and the options together; the images say whether three channels are needed, if not it."""
     from cae_pipeline.adapters.decoding import DecodeLimits
-    from cae_pipeline.settings import parse_lines, read_settings, read_toml
+    from cae_pipeline.lines_file import parse_lines, read_toml
+    from cae_pipeline.settings import read_settings
     from cae_pipeline.steps.offline.evaluate_folder import EvaluationSettings
 
     knobs = read_toml(config) if config else {}

@@ -37,7 +37,8 @@ def add_to(app: typer.Typer) -> None:
 @lines_app.command("check")
 def check(how: FormatOption = Format.TABLE, out: OutOption = None) -> None:
     """Check the product lines file and list its lines."""
-    from cae_pipeline.settings import read_lines, read_settings
+    from cae_pipeline.lines_file import read_lines
+    from cae_pipeline.settings import read_settings
 
     settings = read_settings()
     lines = read_lines(settings.lines_path)
@@ -59,7 +60,7 @@ def check(how: FormatOption = Format.TABLE, out: OutOption = None) -> None:
 @lines_app.command("status")
 def status(how: FormatOption = Format.TABLE, out: OutOption = None) -> None:
     """Say of each line who serves it, and how many images wait for a score."""
-    from cae_pipeline.settings import read_lines
+    from cae_pipeline.lines_file import read_lines
     from cae_pipeline.steps.life.serving import LineState, line_states
 
     settings, services = open_services()
@@ -80,7 +81,8 @@ def _name_unclaimed(landing: Path, lines: Iterable[Line]) -> None:
 @lines_app.command("names")
 def names() -> None:
     """Print the names of all lines, for Airflow."""
-    from cae_pipeline.settings import read_lines, read_settings
+    from cae_pipeline.lines_file import read_lines
+    from cae_pipeline.settings import read_settings
 
     print_result({"lines": sorted(read_lines(read_settings().lines_path))})
 
@@ -88,7 +90,7 @@ def names() -> None:
 @lines_app.command("schema")
 def schema() -> None:
     """Print the file's JSON schema, for editors."""
-    from cae_pipeline.settings import lines_schema
+    from cae_pipeline.lines_file import lines_schema
 
     print(lines_schema(), end="")
 

@@ -109,7 +109,8 @@ def show_snapshot(
 def describe_model(line: LineArgument, how: FormatOption = Format.TABLE, out: OutOption = None) -> None:
     """Print each layer with its output shape, parameters and receptive field."""
     from cae_pipeline.detector.convolution import describe
-    from cae_pipeline.settings import find_line, read_lines, read_settings
+    from cae_pipeline.lines_file import find_line, read_lines
+    from cae_pipeline.settings import read_settings
 
     settings_of_line = find_line(read_lines(read_settings().lines_path), line)
     layers = describe(settings_of_line.model)

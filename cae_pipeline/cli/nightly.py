@@ -30,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
 
 def find(night: NightOption) -> None:
     """List the batches of all lines that a night is due to look at."""
-    from cae_pipeline.settings import read_lines
+    from cae_pipeline.lines_file import read_lines
     from cae_pipeline.steps.night.find import find_lines
     from cae_pipeline.steps.night.unclaimed import find_unclaimed
 
@@ -70,7 +70,7 @@ def validate(
 
 def plan() -> None:
     """Share the images that wait for a score out over scoring tasks, for all lines."""
-    from cae_pipeline.settings import read_lines
+    from cae_pipeline.lines_file import read_lines
     from cae_pipeline.steps.night.plan import plan_lines
 
     settings, services = open_services()
@@ -160,7 +160,7 @@ def rescore(
 
 def watch(night: NightOption) -> None:
     """Say of each line what has moved since its champion was trained, and which lines should be trained again."""
-    from cae_pipeline.settings import read_lines
+    from cae_pipeline.lines_file import read_lines
     from cae_pipeline.steps.night.watch import watch_lines
 
     settings, services = open_services()
@@ -178,7 +178,7 @@ def watch(night: NightOption) -> None:
 
 def publish(night: NightOption) -> None:
     """Write the night's report, one HTML file."""
-    from cae_pipeline.settings import read_lines
+    from cae_pipeline.lines_file import read_lines
     from cae_pipeline.steps.night.publish import publish_night
 
     settings, services = open_services()
@@ -187,7 +187,7 @@ def publish(night: NightOption) -> None:
 
 def alert(night: NightOption) -> None:
     """Tell people what a night calls for, each thing once; what nobody received is told again."""
-    from cae_pipeline.settings import read_lines
+    from cae_pipeline.lines_file import read_lines
     from cae_pipeline.steps.night.alert import raise_alerts
 
     settings, services = open_services()

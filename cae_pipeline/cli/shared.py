@@ -64,7 +64,8 @@ def open_services() -> tuple[Settings, Services]:
 
 def open_line(name: str, *, runtime: str | None = None) -> tuple[Line, Settings, Services]:
     """Read the environment and the line, and connect; `runtime` instead of the environment's, if it is given."""
-    from cae_pipeline.settings import find_line, read_lines, read_settings
+    from cae_pipeline.lines_file import find_line, read_lines
+    from cae_pipeline.settings import read_settings
     from cae_pipeline.wiring import connect
 
     settings = read_settings(**({"runtime": runtime} if runtime else {}))
@@ -92,7 +93,7 @@ def check_line(connection: sa.Connection, name: str | None, settings: Settings) 
         NotFoundError: If nobody knows it; says which known name is nearest.
     """
     from cae_pipeline.adapters.results.queries.names import lines_with_rows
-    from cae_pipeline.settings import read_lines
+    from cae_pipeline.lines_file import read_lines
 
     if name is None:
         return None
@@ -127,7 +128,7 @@ def with_training(line: Line, *, seed: int | None = None, epochs: int | None = N
     Raises:
         ConfigurationError: If there is no such preset.
     """
-    from cae_pipeline.domain.line import PRESETS
+    from cae_pipeline.domain.presets import PRESETS
 
     if preset is not None and preset not in PRESETS:
         raise ConfigurationError(f"--preset is {preset!r}; expected one of {', '.join(PRESETS)}")
@@ -142,7 +143,7 @@ def preset_of(preset: str | None, effort: str | None) -> str | None:
     Raises:
         ConfigurationError: If both are given.
     """
-    from cae_pipeline.settings import warn_of_old_name
+    from cae_pipeline.lines_file import warn_of_old_name
 
     if effort is None:
         return preset

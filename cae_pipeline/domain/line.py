@@ -16,12 +16,12 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from cae_pipeline.domain.calendar import WEEKDAYS, Weekday
 from cae_pipeline.domain.image_settings import ImageSettings
 from cae_pipeline.domain.litter import IGNORED_FILES
+from cae_pipeline.domain.presets import PRESETS, Preset, PresetName
 
 Count: TypeAlias = Annotated[int, Ge(1)]
 Position: TypeAlias = Annotated[int, Ge(0)]
 Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 Padding: TypeAlias = Literal["same", "valid"]
-PresetName: TypeAlias = Literal["quick", "normal", "thorough"]
 Head: TypeAlias = Literal["intensity", "structure", "texture", "defect"]
 Diagnosis: TypeAlias = Literal["none", "camera", "product", "defects", "threshold"]
 Augmentation: TypeAlias = Literal["flip_horizontal", "flip_vertical", "rotate_180"]
@@ -32,30 +32,6 @@ TILE_OVERLAP = 8
 
 # pydantic reads this where it reads the classes; a key that nobody knows is a mistake, not a comment
 _STRICT = {"extra": "forbid", "use_attribute_docstrings": True}
-
-
-@dataclass(frozen=True)
-class Preset:
-    """How much a training may cost.
-
-    Attributes:
-        synthetic_images: Images with synthetic defects that a training learns from.
-        epochs: Of the autoencoder, at most.
-        discriminators: Networks whose mean tells defects from normal residuals.
-        discriminator_epochs: Of each, at most.
-    """
-
-    synthetic_images: int
-    epochs: int
-    discriminators: int
-    discriminator_epochs: int
-
-
-PRESETS: dict[PresetName, Preset] = {
-    "quick": Preset(synthetic_images=600, epochs=20, discriminators=1, discriminator_epochs=5),
-    "normal": Preset(synthetic_images=3_000, epochs=40, discriminators=2, discriminator_epochs=8),
-    "thorough": Preset(synthetic_images=6_000, epochs=80, discriminators=4, discriminator_epochs=12),
-}
 
 
 @dataclass(frozen=True)

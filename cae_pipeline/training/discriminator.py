@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from cae_pipeline.domain.images import AnyFloats, Floats
-from cae_pipeline.domain.line import Preset
+from cae_pipeline.domain.presets import Preset
 from cae_pipeline.training.minibatches import joined, minibatches
 
 WIDTH = 64

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from cae_pipeline.adapters.results.queries.images import show_image
 from cae_pipeline.errors import CaeError, NoChampionError, NotFoundError
-from cae_pipeline.settings import find_line, read_lines, read_settings
+from cae_pipeline.lines_file import find_line, read_lines
+from cae_pipeline.settings import read_settings
 from cae_pipeline.steps.life.review import review_queue, say_verdict
 from cae_pipeline.steps.services import Services
 

@@ -30,7 +30,8 @@ def main() -> None:
     started = time.monotonic()
     os.environ.update(local_environment(Path(os.environ.get("CAE_WORKSPACE", REPOSITORY / "workspace"))))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from cae_pipeline.settings import read_lines, read_settings
+    from cae_pipeline.lines_file import read_lines
+    from cae_pipeline.settings import read_settings
     from cae_pipeline.wiring import connect
 
     settings = read_settings()

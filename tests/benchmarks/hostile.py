@@ -16,7 +16,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.results.schema import images
-from cae_pipeline.settings import Settings, read_lines
+from cae_pipeline.lines_file import read_lines
+from cae_pipeline.settings import Settings
 from cae_pipeline.steps.life.promote import promote_challenger
 from cae_pipeline.steps.life.train import train_model
 from cae_pipeline.steps.night.plan import plan_line

@@ -15,7 +15,8 @@ from PIL import Image
 from cae_pipeline.adapters.results.schema import images, judgements
 from cae_pipeline.domain.image_settings import ImageSettings
 from cae_pipeline.domain.line import Line, ValidationSettings
-from cae_pipeline.settings import read_lines, read_settings
+from cae_pipeline.lines_file import read_lines
+from cae_pipeline.settings import read_settings
 from cae_pipeline.statistics.metrics import auroc
 from cae_pipeline.steps.life.promote import promote_challenger
 from cae_pipeline.steps.life.snapshot import take_snapshot

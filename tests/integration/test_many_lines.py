@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cae_pipeline.cli import app
-from cae_pipeline.settings import read_lines
+from cae_pipeline.lines_file import read_lines
 from tests.conftest import LINES_TOML, Plant, deliver, washers
 
 REPOSITORY = Path(__file__).parents[2]

@@ -10,15 +10,8 @@ import pytest
 from cae_pipeline.cli.shared import preset_of
 from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import ConfigurationError, NotFoundError
-from cae_pipeline.settings import (
-    RENAMED_KNOBS,
-    Settings,
-    find_line,
-    lines_schema,
-    parse_lines,
-    read_lines,
-    read_settings,
-)
+from cae_pipeline.lines_file import RENAMED_KNOBS, find_line, lines_schema, parse_lines, read_lines
+from cae_pipeline.settings import Settings, read_settings
 
 REPOSITORY = Path(__file__).parents[2]
 

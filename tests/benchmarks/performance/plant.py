@@ -21,7 +21,8 @@ from cae_pipeline.adapters.results import ledger
 from cae_pipeline.adapters.results.ledger import Change
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.promotion import Decision
-from cae_pipeline.settings import Settings, read_lines
+from cae_pipeline.lines_file import read_lines
+from cae_pipeline.settings import Settings
 from cae_pipeline.steps.life.train import train_model
 from cae_pipeline.steps.night.validate import validate_batch
 from cae_pipeline.steps.services import Services

@@ -17,7 +17,8 @@ from cae_pipeline.domain.images import Pixels
 from cae_pipeline.domain.line import Line
 from cae_pipeline.domain.outcome import AcceptedImage
 from cae_pipeline.domain.verdict import Verdict
-from cae_pipeline.settings import Settings, read_lines
+from cae_pipeline.lines_file import read_lines
+from cae_pipeline.settings import Settings
 from cae_pipeline.steps.life.promote import promote_challenger
 from cae_pipeline.steps.life.train import train_model
 from cae_pipeline.steps.night.load import load_model

@@ -16,7 +16,8 @@ from cae_pipeline.domain.calendar import Calendar, calendar_of, find_zone, told
 from cae_pipeline.domain.deadlines import missed_nights, told_hour
 from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import ConfigurationError
-from cae_pipeline.settings import parse_lines, read_settings
+from cae_pipeline.lines_file import parse_lines
+from cae_pipeline.settings import read_settings
 
 ZONES = ("UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Kolkata", "Pacific/Apia", "America/St_Johns")
 NIGHT = date(2026, 1, 31)

@@ -10,7 +10,7 @@ from PIL import Image
 from cae_pipeline.adapters.decoding import DecodeLimits
 from cae_pipeline.domain.line import AreaSettings, Line
 from cae_pipeline.errors import ConfigurationError
-from cae_pipeline.settings import read_lines
+from cae_pipeline.lines_file import read_lines
 from cae_pipeline.steps.life.ignored import read_ignored
 from tests.conftest import png
 
