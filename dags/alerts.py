@@ -16,7 +16,7 @@ from cae_pipeline.orchestration.tasks import TASK_DEFAULTS, check_lines, night_o
 def alerts():
     @task
     def alert(dag_run=None):
-        tell(run_for_lines("alert", "--night", str(night_of(dag_run, {}))), get_current_context())
+        tell(run_for_lines("alert", "--night", night_of(dag_run, {})), get_current_context())
         check_lines("alert")
 
     alert()

@@ -7,27 +7,17 @@ without a champion wait. Any date can be run again: rows that are there stay as 
 from airflow.sdk import CronTriggerTimetable, Param, TriggerRule, dag, get_current_context, task
 
 from cae_pipeline.orchestration import tasks
-from cae_pipeline.orchestration.tasks import RETRAINING_WANTED, TASK_DEFAULTS, ReportLink, run_cae, run_for_lines
-
-
-def night_of(dag_run, params) -> str:
-    """The date asked for, else that of the run in the plant's time zone."""
-    return str(tasks.night_of(dag_run, params))
+from cae_pipeline.orchestration.tasks import night_of, run_cae, run_for_lines
 
 
 @dag(
     schedule=CronTriggerTimetable("30 23 * * *", timezone=tasks.plant_time_zone()),
     catchup=False,
     max_active_runs=1,
-    default_args=TASK_DEFAULTS,
+    default_args=tasks.TASK_DEFAULTS,
     params={
         "night": Param(None, type=["null", "string"], format="date", description="Empty: the run's own date"),
-        "validate_again": Param(
-            [],
-            type="array",
-            items={"type": "string"},
-            description="Batches, one LINE/BATCH a row, that are judged by the limits of today though they were before",
-        ),
+        "validate_again": tasks.VALIDATE_AGAIN,
     },
     tags=["cae"],
     doc_md=__doc__,
@@ -36,13 +26,12 @@ def nightly_inspection():
     @task
     def find_batches(dag_run=None, params=None):
         found = run_for_lines("find", "--night", night_of(dag_run, params))["batches"]
-        again = [dict(zip(("line", "batch_id"), text.split("/", 1), strict=True)) for text in params["validate_again"]]
-        return [{**batch, "again": True} for batch in again] + [batch for batch in found if batch not in again]
+        return tasks.with_repeated(found, params["validate_again"])
 
     @task(map_index_template="{{ label }}")
     def validate(batch):
         get_current_context()["label"] = f"{batch['line']}/{batch['batch_id']}"
-        return run_cae("validate", batch["line"], batch["batch_id"], *(["--again"] if batch.get("again") else []))
+        return run_cae("validate", *tasks.arguments_of(batch))
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def plan_chunks():
@@ -58,9 +47,9 @@ def nightly_inspection():
     def watch_drift(dag_run=None, params=None):
         return run_for_lines("watch", "--night", night_of(dag_run, params))["retrain"]
 
-    @task(outlets=[RETRAINING_WANTED])
+    @task(outlets=[tasks.RETRAINING_WANTED])
     def ask_for_retraining(wanted, outlet_events=None):
-        outlet_events[RETRAINING_WANTED].extra = wanted
+        outlet_events[tasks.RETRAINING_WANTED].extra = wanted
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def publish(dag_run=None, params=None):
@@ -78,7 +67,7 @@ def nightly_inspection():
 
     validated, chunks = validate.expand(batch=find_batches()), plan_chunks()
     scored, drifted, published = score.expand(chunk=chunks), watch_drift(), publish()
-    published.operator.operator_extra_links = (ReportLink(),)
+    published.operator.operator_extra_links = (tasks.ReportLink(),)
     validated >> chunks
     scored >> drifted >> published
     ask_for_retraining.expand(wanted=drifted)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from airflow.sdk import (
     Asset,
     BaseOperatorLink,
     ExceptionRetryPolicy,
+    Param,
     RetryAction,
     RetryRule,
     get_current_context,
@@ -39,6 +40,14 @@ __all__ = [
 
 FAILED_LINES = "failed_lines"
 """Key of the XCom that keeps which lines a task could not do, and why."""
+
+VALIDATE_AGAIN = Param(
+    [],
+    type="array",
+    items={"type": "string"},
+    description="Batches, one LINE/BATCH a row, that are judged by the limits of today though they were before",
+)
+"""The field of a run's form."""
 
 RETRAINING_WANTED = Asset(name="retraining_wanted", uri="cae://retraining-wanted")
 """A night or verdicts ask for a training; its event names line, trigger, reason and mode."""
@@ -76,7 +85,7 @@ def plant_time_zone() -> str:
     return name
 
 
-def night_of(dag_run: Any, params: Mapping[str, Any]) -> date:
+def night_of(dag_run: Any, params: Mapping[str, Any]) -> str:
     """Tell which night a run is for: the date asked for, else the run's own date in the plant's time zone.
 
     Args:
@@ -84,10 +93,28 @@ def night_of(dag_run: Any, params: Mapping[str, Any]) -> date:
         params: `night` is the date asked for, such as 2026-01-31, or nothing.
     """
     if params.get("night"):
-        return date.fromisoformat(params["night"])
-    return Calendar(find_zone(plant_time_zone(), where="CAE_TIME_ZONE")).date_of(
-        dag_run.logical_date or dag_run.run_after
-    )
+        return str(date.fromisoformat(params["night"]))
+    moment = dag_run.logical_date or dag_run.run_after
+    return str(Calendar(find_zone(plant_time_zone(), where="CAE_TIME_ZONE")).date_of(moment))
+
+
+def with_repeated(found: Sequence[Mapping[str, Any]], repeated: Sequence[str]) -> list[dict[str, Any]]:
+    """Put batches that are to be judged again, each a `LINE/BATCH`, before those that are due anyway.
+
+    Raises:
+        AirflowFailException: If one is written otherwise.
+    """
+    from airflow.sdk.exceptions import AirflowFailException
+
+    if wrong := [text for text in repeated if not all(text.partition("/"))]:
+        raise AirflowFailException(f"validate_again: expected LINE/BATCH, received {', '.join(map(repr, wrong))}")
+    again = [dict(zip(("line", "batch_id"), text.split("/", 1), strict=True)) for text in repeated]
+    return [{**batch, "again": True} for batch in again] + [dict(batch) for batch in found if batch not in again]
+
+
+def arguments_of(batch: Mapping[str, Any]) -> list[str]:
+    """What `cae validate` is called with; `--` because the name of a folder may begin with a dash."""
+    return [*(["--again"] if batch.get("again") else []), "--", batch["line"], batch["batch_id"]]
 
 
 def run_for_lines(*arguments: str) -> dict[str, Any]:

@@ -63,8 +63,7 @@ def fit_model(  # noqa: PLR0913  # the images, what they are called and what of 
     """Train on one part of the normal images, learn what is usual from a second, the threshold from a third.
 
     Args:
-        images: Normal images, shape `(n, *line.model.read_px, c)`, of the type that the model says; `tiles` and
-            `images` settled.
+        images: Normal images, shape `(n, *line.model.read_px, c)`, of the type that the settled model says.
         image_ids: Their digests.
         line: Network, training and target.
         on_epoch: Told about every epoch.

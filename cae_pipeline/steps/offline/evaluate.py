@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+LOGGED = ("set", "seed", "image_auroc", "f1", "false_alarm_rate")
+
 MAX_CALIBRATION_SHARE = 0.35
 """Of the normal images, where few must serve both the network and the threshold."""
 PIXEL_FIGURES_MAX_PX = 512
@@ -84,40 +86,68 @@ def evaluate_set(
     train, unreadable = _read(images.train, line.model, limits, progress)
     line = _affordable(line, len(train))
     model = fit_model(np.stack(list(train.values())), _digests(train), line, on_epoch=on_epoch, ignored=ignored)
-    started = time.perf_counter()
-    test, broken = _read([path for path, _, _ in images.test], line.model, limits, progress)
-    pixels = np.stack(list(test.values()))
-    scored = model.scorer.score(pixels)
-    seconds = time.perf_counter() - started
-    rows = [row for row in images.test if row[0] in test]
-    judged = [_judged(*answer, limits) for answer in zip(rows, scored.scores.tolist(), scored.maps, strict=True)]
+    answers = _judge_all(images, model, limits, progress)
+    threshold = model.threshold.value
     result = {
         "set": images.name,
         "seed": line.training.seed,
-        **_figures(judged, model.threshold.value),
-        "per_defect_type": _by_type(judged, model.threshold.value),
+        **_figures(answers.judged, threshold),
+        "per_defect_type": _by_type(answers.judged, threshold),
         "train_seconds": model.train_seconds,
-        "images_per_second": len(test) / seconds,
+        "images_per_second": len(answers.rows) / answers.seconds,
         "peak_memory_bytes": peak_memory_bytes(),
         "num_train": len(train),
-        "unreadable": [str(path) for path in (*unreadable, *broken)],
-        "unused_masks": [str(path) for path in images.unused_masks],
-        "without_mask": [str(path) for path in images.without_mask],
-        "num_held_out": images.num_held_out,
+        **_left_out(images, [*unreadable, *answers.broken]),
         "outliers": [str(list(train)[position]) for position in model.fit.outliers],
         "chosen": _chosen(line, model),
     }
     if settings.ablation:
-        result["ablation"] = _ablation(model.scorer, pixels, np.array([row[1] != NORMAL for row in rows]))
+        defective = np.array([row[1] != NORMAL for row in answers.rows])
+        result["ablation"] = _ablation(model.scorer, answers.pixels, defective)
     if settings.maps_to is not None:
-        scores_and_maps = zip(scored.scores.tolist(), scored.maps, strict=True)
-        shown = [(row[0], row[1], *answer) for row, answer in zip(rows, scores_and_maps, strict=True)]
-        result["sample_maps"] = write_sample_maps(
-            settings.maps_to, shown, threshold=model.threshold.value, limits=limits
-        )
-    keys = ("set", "seed", "image_auroc", "f1", "false_alarm_rate")
-    log.info("set_evaluated", **{key: result[key] for key in keys if key in result})
+        shown = [(row[0], row[1], *one) for row, one in zip(answers.rows, answers.scores_and_maps, strict=True)]
+        result["sample_maps"] = write_sample_maps(settings.maps_to, shown, threshold=threshold, limits=limits)
+    log.info("set_evaluated", **{key: result[key] for key in LOGGED if key in result})
     return result
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What a model says of the test images of a set that could be read, and how long it took to read and to judge them.
+
+    Attributes:
+        rows: Path, defect type and mask of each.
+        pixels: As the network is given them.
+    """
+
+    rows: Sequence[tuple[Path, str, Path | None]]
+    pixels: Pixels
+    scores_and_maps: Sequence[tuple[float, Floats]]
+    judged: Sequence[JudgedImage]
+    broken: Sequence[Path]
+    seconds: float
+
+
+def _judge_all(images: ImageSet, model: FittedModel, limits: DecodeLimits, progress: Progress) -> _Answers:
+    started = time.perf_counter()
+    test, broken = _read([path for path, _, _ in images.test], model.scorer.settings, limits, progress)
+    pixels = np.stack(list(test.values()))
+    scored = model.scorer.score(pixels)
+    seconds = time.perf_counter() - started
+    rows = [row for row in images.test if row[0] in test]
+    scores_and_maps = list(zip(scored.scores.tolist(), scored.maps, strict=True))
+    judged = [_judged(row, *one, limits) for row, one in zip(rows, scores_and_maps, strict=True)]
+    return _Answers(rows, pixels, scores_and_maps, judged, broken, seconds)
+
+
+def _left_out(images: ImageSet, unreadable: Sequence[Path]) -> dict[str, Any]:
+    """What of a set was not used as it was meant."""
+    return {
+        "unreadable": [str(path) for path in unreadable],
+        "unused_masks": [str(path) for path in images.unused_masks],
+        "without_mask": [str(path) for path in images.without_mask],
+        "num_held_out": images.num_held_out,
+    }
 
 
 def _fitting(line: Line, normal: Sequence[Path], limits: DecodeLimits) -> tuple[Line, Ignored | None]:
