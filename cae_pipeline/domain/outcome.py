@@ -76,12 +76,14 @@ OUT_OF_LIMITS = frozenset(
         Reason.BLURRED,
         Reason.HALF_FRAME,
         Reason.ROTATED,
-        Reason.UNLIKE_LINE,
         Reason.STUCK_FRAME,
     }
 )
 """A fact of the image lies outside its limits: more likely a fault of the camera than of the product."""
-ODD = OUT_OF_LIMITS | {Reason.NEAR_DUPLICATE}
+UNUSUAL = OUT_OF_LIMITS | {Reason.UNLIKE_LINE}
+"""An image with one of these trains no model. A large defect can make an image unlike its line, so that this one counts
+as any other."""
+ODD = UNUSUAL | {Reason.NEAR_DUPLICATE}
 """What is said of an image that is accepted all the same: validation never hides a product."""
 
 

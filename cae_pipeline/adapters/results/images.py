@@ -16,7 +16,7 @@ from cae_pipeline.adapters.results.schema import IS_QUARANTINED, batches, delive
 from cae_pipeline.concurrency.parallel import batched
 from cae_pipeline.domain.batch import Delivery, DeliveryStatus, HeldFile
 from cae_pipeline.domain.facts import FACTS, ImageFacts
-from cae_pipeline.domain.outcome import OUT_OF_LIMITS, AcceptedImage, ImageStatus, Reason, ValidatedImage
+from cae_pipeline.domain.outcome import UNUSUAL, AcceptedImage, ImageStatus, Reason, ValidatedImage
 from cae_pipeline.domain.stamp import Stamp
 from cae_pipeline.errors import CaeError, NotFoundError
 
@@ -33,7 +33,7 @@ class EarlierImage:
 
 
 def usual_images(connection: sa.Connection, delivery_keys: Sequence[str]) -> list[AcceptedImage]:
-    """Images of some deliveries that may be trained on: accepted and within their limits, or released."""
+    """Images of some deliveries that may be trained on: accepted and usual, or released."""
     query = select_images().where(images.c.delivery_key.in_(delivery_keys), may_train())
     return as_images(connection.execute(query.order_by(images.c.delivery_key, images.c.name)))
 
@@ -246,8 +246,8 @@ def may_be_scored() -> sa.ColumnElement[bool]:
 
 
 def may_train() -> sa.ColumnElement[bool]:
-    """An image is accepted and within its limits, or was released from quarantine."""
-    return ((images.c.status == ImageStatus.ACCEPTED) & images.c.reason.not_in(OUT_OF_LIMITS)) | _was_released()
+    """An image is accepted and usual, or was released from quarantine."""
+    return ((images.c.status == ImageStatus.ACCEPTED) & images.c.reason.not_in(UNUSUAL)) | _was_released()
 
 
 def _was_released() -> sa.ColumnElement[bool]:

@@ -14,7 +14,7 @@ from cae_pipeline.adapters.results.database import insert
 from cae_pipeline.adapters.results.schema import IS_CURRENT, batches, deliveries, images, judgements
 from cae_pipeline.adapters.results.verdicts import latest_verdict
 from cae_pipeline.adapters.results.views import in_force
-from cae_pipeline.domain.outcome import OUT_OF_LIMITS, Failed, ImageStatus, Judgement, Outcome
+from cae_pipeline.domain.outcome import OUT_OF_LIMITS, UNUSUAL, Failed, ImageStatus, Judgement, Outcome
 
 KEYS = ("delivery_key", "name", "model_version")
 
@@ -139,7 +139,7 @@ def unflagged_images(connection: sa.Connection, delivery_key: str) -> list[Unfla
         .join(in_force, in_force.c.model_version == judgements.c.model_version)
         .join(images, of_image)
         .where(judgements.c.delivery_key == delivery_key, judgements.c.outcome == "scored")
-        .where(images.c.status == ImageStatus.ACCEPTED, images.c.reason.not_in(OUT_OF_LIMITS))
+        .where(images.c.status == ImageStatus.ACCEPTED, images.c.reason.not_in(UNUSUAL))
         .where(latest_verdict(judgements.c.image_id).is_(None))
         .group_by(judgements.c.name, judgements.c.image_id)
         .having(is_flagged == 0)

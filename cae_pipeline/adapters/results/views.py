@@ -41,7 +41,8 @@ VIEWS = {
     "scored_out_of_limits": """
         SELECT judgements.* FROM images CROSS JOIN judgements
         WHERE judgements.delivery_key = images.delivery_key AND judgements.name = images.name
-        AND images.status = 'accepted' AND images.reason <> '' AND images.reason <> 'near_duplicate'
+        AND images.status = 'accepted' AND images.reason <> ''
+        AND images.reason NOT IN ('near_duplicate', 'unlike_line')
         AND judgements.is_current AND judgements.score IS NOT NULL
     """,
     # what a delivery has come to; images out of limits count apart from the scored and the flagged ones.
@@ -64,14 +65,14 @@ VIEWS = {
                 AND judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value
                 AND NOT EXISTS (SELECT 1 FROM images WHERE images.delivery_key = judgements.delivery_key
                                 AND images.name = judgements.name AND images.status = 'accepted'
-                                AND images.reason <> '' AND images.reason <> 'near_duplicate'))
+                                AND images.reason NOT IN ('', 'near_duplicate', 'unlike_line')))
                    AS num_flagged,
                (SELECT COUNT(*) FROM thresholds_in_force CROSS JOIN judgements
                 WHERE judgements.model_version = thresholds_in_force.model_version
                 AND judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value
                 AND NOT EXISTS (SELECT 1 FROM images WHERE images.delivery_key = judgements.delivery_key
                                 AND images.name = judgements.name AND images.status = 'accepted'
-                                AND images.reason <> '' AND images.reason <> 'near_duplicate')
+                                AND images.reason NOT IN ('', 'near_duplicate', 'unlike_line'))
                 AND (SELECT verdict FROM verdicts WHERE verdicts.image_id = judgements.image_id
                      ORDER BY verdict_id DESC LIMIT 1) = 'defect')
                    AS num_confirmed,
@@ -80,7 +81,7 @@ VIEWS = {
                 AND judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value
                 AND NOT EXISTS (SELECT 1 FROM images WHERE images.delivery_key = judgements.delivery_key
                                 AND images.name = judgements.name AND images.status = 'accepted'
-                                AND images.reason <> '' AND images.reason <> 'near_duplicate')
+                                AND images.reason NOT IN ('', 'near_duplicate', 'unlike_line'))
                 AND (SELECT verdict FROM verdicts WHERE verdicts.image_id = judgements.image_id
                      ORDER BY verdict_id DESC LIMIT 1) = 'normal')
                    AS num_false_alarms

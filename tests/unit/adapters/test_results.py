@@ -285,19 +285,23 @@ def test_a_duplicate_takes_the_place_of_the_image_it_pointed_at_when_that_is_gon
 def test_an_image_out_of_its_limits_is_scored_and_counts_apart(engine: sa.Engine) -> None:
     version = _version(engine, 1)
     members = [_ACCEPTED, replace(_ACCEPTED, name="b.png", image_id="b" * 64, reason=Reason.TOO_DARK),
-               replace(_ACCEPTED, name="c.png", image_id="c" * 64, reason=Reason.NEAR_DUPLICATE)]  # fmt: skip
+               replace(_ACCEPTED, name="c.png", image_id="c" * 64, reason=Reason.NEAR_DUPLICATE),
+               replace(_ACCEPTED, name="d.png", image_id="d" * 64, reason=Reason.UNLIKE_LINE)]  # fmt: skip
     _record(engine, _delivery(), _validation(*members))
-    for name in ("a.png", "b.png", "c.png"):
+    for name in ("a.png", "b.png", "c.png", "d.png"):
         _judge(engine, version, _scored(), name=name)
     rates = _rates(engine)
-    assert (rates.num_images, rates.num_out_of_limits, rates.num_scored, rates.num_flagged) == (3, 1, 2, 2)
+    assert (rates.num_images, rates.num_out_of_limits, rates.num_scored, rates.num_flagged) == (4, 1, 3, 3)
     assert rates.num_waiting == 0
     with reading(engine) as connection:
         listed = nights.list_odd_images(connection, "cells", Page("name"))
         flagged = list_anomalies(connection, AnomalyFilter(), Page("name"))
         usual = images.usual_images(connection, [_delivery().delivery_key])
-    assert [(row.name, row.status, row.reason, row.score) for row in listed] == [("b.png", "accepted", "too_dark", 3.0)]
-    assert [row.reason for row in flagged] == ["", "too_dark", "near_duplicate"]
+    assert [(row.name, row.status, row.reason, row.score) for row in listed] == [
+        ("b.png", "accepted", "too_dark", 3.0),
+        ("d.png", "accepted", "unlike_line", 3.0),
+    ]
+    assert [row.reason for row in flagged] == ["", "too_dark", "near_duplicate", "unlike_line"]
     assert [image.name for image in usual] == ["a.png", "c.png"]
 
 

@@ -22,7 +22,7 @@ from cae_pipeline.adapters.results.schema import (
     releases,
 )
 from cae_pipeline.adapters.results.views import COUNTS, daily_rates, delivery_rates
-from cae_pipeline.domain.outcome import OUT_OF_LIMITS
+from cae_pipeline.domain.outcome import UNUSUAL
 from cae_pipeline.statistics.metrics import share_with_interval
 
 
@@ -224,7 +224,7 @@ def _odd_images(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
         _members(images, images.c.status)
         .add_columns(nobody, judgements.c.score)
         .outerjoin(judgements, judged & IS_CURRENT)
-        .where(IS_ODD, images.c.reason.in_(OUT_OF_LIMITS), *where)
+        .where(IS_ODD, images.c.reason.in_(UNUSUAL), *where)
     )
     # few: found by their own index, before anything is joined to them
     columns = (judgements.c.delivery_key, judgements.c.name, judgements.c.reason, judgements.c.detail)
