@@ -178,11 +178,18 @@ class LandingZone:
         """When files last came into a batch's folder or left it; not after `now`, whatever the share's clock says.
 
         Raises:
+            NotFoundError: If the folder is gone, and that of its line is not.
             StorageError: If the folder cannot be read just now.
         """
         folder = self.batch_folder(line, batch_id)
         with _out_of_reach(folder):
-            return min(datetime.fromtimestamp(folder.stat().st_mtime, UTC), now)
+            try:
+                return min(datetime.fromtimestamp(folder.stat().st_mtime, UTC), now)
+            except FileNotFoundError:
+                # a share that is not there takes the folder of the line along
+                if not folder.parent.is_dir():
+                    raise
+        raise NotFoundError("batch", f"{line}/{batch_id}", advice="It was there when its line was listed.")
 
 
 def is_batch(entry: Path) -> bool:

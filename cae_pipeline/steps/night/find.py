@@ -77,7 +77,7 @@ def batches_of(line: Line, night: date, services: Services) -> list[str]:
         try:
             if not is_normal_batch(line, batch_id) and _night_of(line, batch_id, services).night == night:
                 named.append(batch_id)
-        except StorageError as error:
+        except (NotFoundError, StorageError) as error:
             log.warning("folder_not_looked_at", line=line.name, batch_id=batch_id, reason=str(error))
     return named
 
