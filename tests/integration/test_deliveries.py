@@ -247,11 +247,13 @@ def _answer(*words: str) -> Any:
     return json.loads(_cae(*words).stdout.splitlines()[-1])
 
 
-def test_find_names_what_belongs_to_no_line_and_how_much_waits(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_names_what_belongs_to_no_line_and_how_much_waits(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CAE_MAX_MAPPED_TASKS", "1")
     for line, batch_id in (("washers", "2026-01-30"), ("washers", BATCH), ("Washers", BATCH)):
-        deliver(plant.landing, line, batch_id, washers([300]))
-    (plant.landing / "washers" / BATCH / "manifest.json").write_text("[]")
+        deliver(workspace / "landing", line, batch_id, washers([300]))
+    (workspace / "landing" / "washers" / BATCH / "manifest.json").write_text("[]")
     answer = _answer("find", "--night", BATCH)
     assert answer["batches"] == [{"line": "washers", "batch_id": "2026-01-30"}]
     assert answer["num_waiting"] == 1
@@ -260,23 +262,24 @@ def test_find_names_what_belongs_to_no_line_and_how_much_waits(plant: Plant, mon
 
 
 @pytest.mark.parametrize("words", [("lines", "check"), ("lines", "status")])
-def test_the_lines_are_listed_with_what_belongs_to_none_beside_them(plant: Plant, words: tuple[str, str]) -> None:
-    deliver(plant.landing, "washer", BATCH, washers([300]))
+def test_the_lines_are_listed_with_what_belongs_to_none_beside_them(workspace: Path, words: tuple[str, str]) -> None:
+    deliver(workspace / "landing", "washer", BATCH, washers([300]))
     listed = _cae(*words, "--format", "json")
     assert [row["line"] for row in json.loads(listed.stdout)] == ["washers"]
     assert "cae: landing/washer: no line has this name" in listed.stderr
     assert "Is line 'washers' meant?" in listed.stderr
 
 
-def test_a_lines_file_from_windows_is_read(plant: Plant) -> None:
-    path = plant.workspace / "lines.toml"
+def test_a_lines_file_from_windows_is_read(workspace: Path) -> None:
+    path = workspace / "lines.toml"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     assert _answer("lines", "names") == {"lines": ["washers"]}
 
 
-def test_a_batch_may_be_named_as_the_shell_gives_it(plant: Plant) -> None:
+def test_a_batch_may_be_named_as_the_shell_gives_it(workspace: Path) -> None:
     typed = os.fsdecode(b"2026-01-31 \xfc")
-    _marked(plant, washers(range(300, 303)), typed)
+    deliver(workspace / "landing", "washers", typed, washers(range(300, 303)))
     validated = _answer("validate", "washers", typed)
     assert (validated["batch_id"], validated["num_images"]) == (r"2026-01-31 \xfc", 3)
-    assert _due(plant) == (r"2026-01-31 \xfc",)
+    found = _answer("find", "--night", BATCH)
+    assert found["batches"] == [{"line": "washers", "batch_id": r"2026-01-31 \xfc"}]

@@ -183,6 +183,8 @@ def test_a_file_that_changed_after_its_manifest_is_quarantined_as_such(plant: Pl
     folder = deliver(plant.landing, "washers", "2026-01-31", washers(range(300, 306)))
     (folder / "ok00300.png").write_bytes(png(washer(999)))
     (folder / "ok00301.png").unlink()
+    # somebody's word that no more will come
+    (folder / "_SUCCESS").touch()
     key = validate_batch(plant.line, "2026-01-31", plant.services).delivery_key
     assert {row.name: row.reason for row in asking.odd_images(plant.services)} == {
         "ok00300.png": "changed",
