@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import TimeoutError as DecodeTimeoutError
 from dataclasses import dataclass
+from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 from typing import TypedDict
 
@@ -30,6 +31,8 @@ from cae_pipeline.domain.images import Pixels, full_range, to_eight_bits, to_pix
 from cae_pipeline.domain.outcome import Reason
 from cae_pipeline.errors import UnreadableImageError
 
+START_SECONDS = 20.0
+"""So long a decoding process may take to start before nobody waits for it any more."""
 AS_STATED = ImageSettings()
 """Nothing is known but what a file says."""
 OVERSAMPLING = 2
@@ -195,7 +198,8 @@ def measure_files(paths: Sequence[Path], limits: DecodeLimits, images: ImageSett
             advice="this system cannot limit the memory of a process: limits of bytes, pixels and time still hold",
         )
     context = multiprocessing.get_context("spawn")
-    with ProcessPool(limits.num_processes, context=context, initializer=_settle_in, initargs=(limits,)) as pool:
+    started, num_started = context.Semaphore(0), min(limits.num_processes, max(len(paths), 1))
+    with ProcessPool(num_started, context=context, initializer=_settle_in, initargs=(limits, started)) as pool:
         # chunks of one: a time limit and a crash then belong to one file
         results = pool.map(
             _measure_file, paths, [limits] * len(paths), [images] * len(paths), timeout=limits.timeout_seconds
@@ -204,11 +208,16 @@ def measure_files(paths: Sequence[Path], limits: DecodeLimits, images: ImageSett
             try:
                 yield next(results)
             except DecodeTimeoutError:
+                num_started += 1
                 yield Measured(None, Reason.DECODE_TIMEOUT, f"not decoded within {limits.timeout_seconds:g} s")
             except ProcessExpired as error:
+                num_started += 1
                 yield Measured(None, Reason.DECODER_CRASHED, f"the decoder ended with exit code {error.exitcode}")
             except MemoryError:
                 yield Measured(None, Reason.TOO_LARGE, "needs more memory than allowed")
+        # a process that is stopped while it starts fills standard error with a traceback
+        for _ in range(num_started):
+            started.acquire(timeout=START_SECONDS)
 
 
 def measure_content(content: bytes, limits: DecodeLimits, images: ImageSettings = AS_STATED) -> ImageFacts:
@@ -251,11 +260,12 @@ def _read(path: Path, limits: DecodeLimits) -> tuple[bytes, str]:
     return content, digest.hexdigest()
 
 
-def _settle_in(limits: DecodeLimits) -> None:
+def _settle_in(limits: DecodeLimits, started: Semaphore) -> None:
     limit_memory(limits.max_memory_bytes)
     cv2.setNumThreads(1)
     # libtiff and Pillow comment on every oddity of a broken file; its reason code says enough
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    started.release()
 
 
 def _broken(error: Exception, content: bytes) -> Reason:
