@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +23,7 @@ from cae_pipeline.domain.line import Line
 from cae_pipeline.errors import BatchNotReadyError, BatchRejectedError, StorageError
 from cae_pipeline.steps.life.exchange import export_verdicts
 from cae_pipeline.steps.life.snapshot import take_snapshot
-from cae_pipeline.steps.night.find import find_batches, find_lines
+from cae_pipeline.steps.night.find import CLOCK_GRAIN, find_batches, find_lines
 from cae_pipeline.steps.night.plan import plan_line, plan_lines
 from cae_pipeline.steps.night.publish import publish_night
 from cae_pipeline.steps.night.score import score_slices
@@ -75,8 +76,10 @@ def test_a_folder_that_was_looked_through_is_not_looked_through_again(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = _marked(plant, washers(range(300, 306)))
+    time.sleep(2 * CLOCK_GRAIN.total_seconds())
     _inspect(plant)
     (folder / "ok00300.png").touch()
+    time.sleep(2 * CLOCK_GRAIN.total_seconds())
     read: list[Path] = []
 
     def counted(path: Path) -> str:

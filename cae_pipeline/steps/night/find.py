@@ -22,6 +22,8 @@ from cae_pipeline.steps.services import Services
 
 log = structlog.get_logger()
 
+CLOCK_GRAIN = timedelta(milliseconds=100)
+"""A system stamps files by a clock that moves in steps: what comes right after a look may be stamped before it."""
 MAX_REMARKS = 20
 """Of one line; of a backlog of years nobody reads more."""
 CLOSELY_WATCHED = timedelta(days=7)
@@ -178,10 +180,11 @@ class _Search:
     def _has_news(self, delivery: DeliveryRow) -> bool:
         landing, place = self.services.landing, (delivery.line, delivery.batch_id)
         is_close = self.night - delivery.night <= CLOSELY_WATCHED
-        if not is_close and not landing.may_have_changed(*place, delivery.listed_at):
+        listed_at = delivery.listed_at - CLOCK_GRAIN
+        if not is_close and not landing.may_have_changed(*place, listed_at):
             return False
         landed = landing.look(*place, now=self.services.clock(), ignored=self.ignored)
-        since = delivery.listed_at.timestamp()
+        since = listed_at.timestamp()
         if landed.changed_at < since:
             return False
         with self.services.read() as connection:
