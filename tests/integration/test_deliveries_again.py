@@ -15,6 +15,7 @@ from cae_pipeline.adapters.storage import LandingZone
 from cae_pipeline.domain.line import ValidationSettings
 from cae_pipeline.errors import BatchRejectedError
 from cae_pipeline.steps.life.snapshot import take_snapshot
+from cae_pipeline.steps.night import publish
 from cae_pipeline.steps.night.alert import raise_alerts
 from cae_pipeline.steps.night.plan import plan_line
 from cae_pipeline.steps.night.publish import publish_night
@@ -143,6 +144,34 @@ def test_what_came_late_is_told_of_by_the_run_that_did_it_and_by_no_other(plant:
     new = [raise_alerts(night, lines, plant.services).new for night in (tomorrow, tomorrow, NIGHT)]
     assert [[alert["kind"] for alert in one] for one in new] == [["batch_rejected"], [], []]
     assert "cae validate washers 2026-01-31-b --again" in new[0][0]["message"]
+
+
+def test_of_the_reports_that_are_out_of_date_a_run_makes_the_newest_again_and_the_next_run_the_others(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights = [NIGHT + timedelta(days=number) for number in range(3)]
+    for number, night in enumerate(nights):
+        deliver(plant.landing, "washers", str(night), washers(range(300 + 3 * number, 303 + 3 * number)))
+        validate_batch(plant.line, str(night), plant.services)
+        _score(plant)
+        publish_night(night, [plant.line], plant.services)
+    with plant.services.write() as work:
+        later = plant.services.clock() + timedelta(hours=1)
+        work.connection.execute(sa.update(schema.deliveries).values(finished_at=later))
+        work.commit()
+    monkeypatch.setattr(publish, "MAX_MADE_AGAIN", 1)
+    later_on = replace(plant.services, clock=lambda: later + timedelta(hours=1))
+    again = [publish_night(nights[-1], [plant.line], later_on).made_again for _ in range(3)]
+    assert again == [(str(nights[1]),), (str(nights[0]),), ()]
+
+
+def test_in_a_rejected_batch_a_picture_that_came_twice_is_blamed_on_the_batch(plant: Plant) -> None:
+    almost = np.clip(washer(300).astype(int) + 1, 0, 255).astype(np.uint8)
+    deliver(plant.landing, "washers", BATCH, washers([300]) | {"z.png": png(almost)})
+    strict = replace(plant.line, validation=ValidationSettings(min_images=9))
+    with pytest.raises(BatchRejectedError):
+        validate_batch(strict, BATCH, plant.services)
+    assert {row.reason for row in asking.odd_images(plant.services)} == {"batch_rejected"}
 
 
 def test_an_image_that_is_the_only_copy_of_one_that_trains_is_scored(plant: Plant) -> None:

@@ -219,8 +219,8 @@ def _judged(image: ValidatedImage, failures: Sequence[ImageFailure], *, is_rejec
     hiding = [failure.reason for failure in failures if failure.reason.hides or image.facts is None]
     if hiding:
         return replace(image, status=ImageStatus.QUARANTINED, reason=hiding[0], detail=detail)
-    first = failures[0].reason if failures else None
     if is_rejected:
-        told = first or Reason.BATCH_REJECTED
+        against = [failure.reason for failure in failures if failure.reason.speaks_against_batch]
+        told, *_ = (*against, Reason.BATCH_REJECTED)
         return replace(image, status=ImageStatus.QUARANTINED, reason=told, detail=detail or "its batch is rejected")
-    return replace(image, reason=first, detail=detail)
+    return replace(image, reason=failures[0].reason if failures else None, detail=detail)
