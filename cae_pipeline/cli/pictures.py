@@ -13,8 +13,18 @@ from typing import Annotated, Any
 import typer
 
 from cae_pipeline.cli import queries
+from cae_pipeline.cli.filters import (
+    BatchOption,
+    MinScoreOption,
+    SinceOption,
+    UntilOption,
+    VerdictOption,
+    VersionOption,
+    check_filter,
+    check_names,
+)
 from cae_pipeline.cli.printing import print_result
-from cae_pipeline.cli.shared import LineOption, SortOption, as_date, open_services
+from cae_pipeline.cli.shared import LineOption, SortOption, open_services
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,12 +41,12 @@ def add_to(app: typer.Typer) -> None:
 def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or an empty one.")],
     line: LineOption = None,
-    since: Annotated[str | None, typer.Option(help="First night.")] = None,
-    until: Annotated[str | None, typer.Option(help="Last night.")] = None,
-    batch: Annotated[str | None, typer.Option(help="Only this batch_id.")] = None,
-    model_version: Annotated[str | None, typer.Option(help="As judged by this one; without: as judged last.")] = None,
-    min_score: Annotated[float | None, typer.Option(help="Only scores from here.")] = None,
-    verdict: Annotated[str | None, typer.Option(help="defect, normal, unsure, or none for not judged yet.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    batch: BatchOption = None,
+    model_version: VersionOption = None,
+    min_score: MinScoreOption = None,
+    verdict: VerdictOption = None,
     sort: SortOption = "-score",
     limit: Annotated[int | None, typer.Option(min=1, help="Images at most; without: all.")] = None,
 ) -> None:
@@ -44,9 +54,11 @@ def export(
     from cae_pipeline.adapters.results.queries.anomalies import AnomalyFilter
     from cae_pipeline.steps.offline.export_anomalies import export_anomalies
 
-    _, services = open_services()
-    nights = (as_date(since) if since else None, as_date(until) if until else None)
-    wanted = AnomalyFilter(line, *nights, batch, model_version, min_score, verdict)
+    wanted = AnomalyFilter(line, since, until, batch, model_version, min_score, verdict)
+    check_filter(wanted)
+    settings, services = open_services()
+    with services.read() as connection:
+        check_names(connection, wanted, settings, services)
     print_result(asdict(export_anomalies(folder.expanduser(), wanted, services, sort=sort, limit=limit)))
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,16 @@ from typing import Annotated, Any
 import typer
 
 from cae_pipeline.cli.exports import Kinds, kinds_of
+from cae_pipeline.cli.filters import (
+    BatchOption,
+    MinScoreOption,
+    SinceOption,
+    UntilOption,
+    VerdictOption,
+    VersionOption,
+    check_filter,
+    check_names,
+)
 from cae_pipeline.cli.listings import TABLE_ROWS, CountedRows, Listing, command_of, page_of, tell_rest
 from cae_pipeline.cli.printing import Format, print_result, print_rows
 from cae_pipeline.cli.shared import (
@@ -24,7 +33,6 @@ from cae_pipeline.cli.shared import (
     PageOption,
     PageSizeOption,
     SortOption,
-    as_date,
     check_batch,
     check_line,
     open_services,
@@ -135,12 +143,12 @@ def add_to(app: typer.Typer) -> None:
 
 def anomalies(
     line: LineOption = None,
-    since: Annotated[str | None, typer.Option(help="First night.")] = None,
-    until: Annotated[str | None, typer.Option(help="Last night.")] = None,
-    batch: Annotated[str | None, typer.Option(help="Only this batch_id.")] = None,
-    model_version: Annotated[str | None, typer.Option(help="As judged by this one; without: as judged last.")] = None,
-    min_score: Annotated[float | None, typer.Option(help="Only scores from here.")] = None,
-    verdict: Annotated[str | None, typer.Option(help="defect, normal, unsure, or none for not judged yet.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    batch: BatchOption = None,
+    model_version: VersionOption = None,
+    min_score: MinScoreOption = None,
+    verdict: VerdictOption = None,
     sort: SortOption = "-score",
     page: PageOption = 1,
     page_size: PageSizeOption = None,
@@ -148,7 +156,6 @@ def anomalies(
     out: OutOption = None,
 ) -> None:
     """List flagged images."""
-    from cae_pipeline.adapters.results.model_versions import find_version
     from cae_pipeline.adapters.results.queries.anomalies import (
         AnomalyFilter,
         AnomalyRow,
@@ -156,40 +163,18 @@ def anomalies(
         each_anomaly,
     )
 
-    nights = as_date(since) if since else None, as_date(until) if until else None
-    _check_filter(nights, min_score, verdict)
+    wanted = AnomalyFilter(line, since, until, batch, model_version, min_score, verdict)
+    check_filter(wanted)
     settings, services = open_services()
-    wanted, on_page = (
-        AnomalyFilter(line, *nights, batch, model_version, min_score, verdict),
-        page_of(sort, page, page_size, how=how),
-    )
+    on_page = page_of(sort, page, page_size, how=how)
     kinds = {**kinds_of(AnomalyRow), "num_regions": int, "image": str, "map": str, "file": str}
     columns = ["night", "line", "batch_id", "name", "image", "score", "threshold", "p_value", "num_regions", "reason"]
     with services.read() as connection:
-        check_line(connection, line, settings)
-        check_batch(connection, batch, line, services)
-        if model_version is not None:
-            find_version(connection, model_version)
+        check_names(connection, wanted, settings, services)
         found = map(asdict, each_anomaly(connection, wanted, on_page))
         rows = CountedRows({**row, **_of_anomaly(row, services.workspace)} for row in found)
         print_rows(rows, how=how, kinds=kinds, columns=[*columns, "verdict", "model_version"], out=out)
         tell_rest(rows.num_rows, lambda: count_anomalies(connection, wanted), on_page)
-
-
-def _check_filter(nights: tuple[date | None, date | None], min_score: float | None, verdict: str | None) -> None:
-    from cae_pipeline.domain.verdict import WORDS
-    from cae_pipeline.errors import nearest_name
-
-    since, until = nights
-    if since and until and since > until:
-        raise typer.BadParameter(f"expected --since before --until, received {since} and {until}")
-    if min_score is not None and math.isnan(min_score):
-        raise typer.BadParameter("--min-score: expected a number, received nan")
-    words = (*WORDS, "none")
-    if verdict is not None and verdict not in words:
-        nearest = nearest_name(verdict, words)
-        meant = f". Did you mean {nearest!r}?" if nearest else ""
-        raise typer.BadParameter(f"--verdict: expected one of {', '.join(words)}, received {verdict!r}{meant}")
 
 
 RUN_KINDS: Kinds = {

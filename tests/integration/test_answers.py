@@ -128,6 +128,8 @@ def test_rows_are_read_as_they_are_printed(filled: Services, monkeypatch: pytest
 
 
 MISSPELT = {
+    "anomalies export folder --line mon": "mono",
+    "anomalies export folder --verdict defekt": "defect",
     "anomalies --line Mnoo": "mono",
     "batches --line wahsers": "washers",
     "anomalies --batch 2026-01-1": "2026-0",
