@@ -1,6 +1,7 @@
 """What the DAGs share; with `dags/` and the plugin the only code that knows Airflow.
 
-Parsed with every DAG, so it imports nothing beyond Airflow's SDK and the standard library.
+Parsed with every DAG, so it imports nothing beyond Airflow's SDK, the standard library, and rooms of ours that import
+nothing else.
 """
 
 from __future__ import annotations

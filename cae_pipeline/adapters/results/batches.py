@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cae_pipeline.adapters.results.database import IDS_PER_QUERY
 from cae_pipeline.adapters.results.schema import (
     HAS_FAILED,
     IS_CURRENT,
@@ -23,8 +24,6 @@ from cae_pipeline.concurrency.parallel import batched
 from cae_pipeline.domain.batch import Delivery, DeliveryStatus
 from cae_pipeline.domain.outcome import ImageStatus
 from cae_pipeline.errors import NotFoundError
-
-KEYS_PER_QUERY = 500
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def settled_batches(connection: sa.Connection, line: str) -> dict[str, DeliveryR
 
 def record_looked_at(connection: sa.Connection, delivery_keys: Sequence[str], looked_at: datetime) -> None:
     """Keep that the folders of some deliveries held nothing new at a moment: only what changes later is looked at."""
-    for some in batched(delivery_keys, KEYS_PER_QUERY):
+    for some in batched(delivery_keys, IDS_PER_QUERY):
         older = deliveries.c.delivery_key.in_(some) & (deliveries.c.listed_at < looked_at)
         connection.execute(sa.update(deliveries).where(older).values(listed_at=looked_at))
 

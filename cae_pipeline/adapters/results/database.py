@@ -16,6 +16,8 @@ from cae_pipeline.errors import ConfigurationError
 
 HEAD = "0007"
 """The newest migration; a test holds it against the migrations folder."""
+IDS_PER_QUERY = 500
+"""Values that one question names at most: databases take some thousands, and plan worse with each."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_SECONDS, RETRY_SECONDS = 60, 0.02
 CONNECT_TIMEOUT_SECONDS = 10

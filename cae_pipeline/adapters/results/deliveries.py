@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.results.batches import reopen
-from cae_pipeline.adapters.results.database import insert, insert_new
+from cae_pipeline.adapters.results.database import IDS_PER_QUERY, insert, insert_new
 from cae_pipeline.adapters.results.images import may_be_scored
 from cae_pipeline.adapters.results.schema import (
     IS_CURRENT,
@@ -26,7 +26,6 @@ from cae_pipeline.domain.batch import Delivery, DeliveryStatus
 from cae_pipeline.domain.facts import FACTS
 from cae_pipeline.domain.outcome import ImageStatus, Reason, ValidatedImage
 
-IDS_PER_QUERY = 500
 _NO_FACTS = dict.fromkeys(FACTS)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cae_pipeline.adapters.results import batches as batch_rows
-from cae_pipeline.adapters.results.database import insert_new
+from cae_pipeline.adapters.results.database import IDS_PER_QUERY, insert_new
 from cae_pipeline.adapters.results.schema import IS_QUARANTINED, batches, deliveries, images, judgements, releases
 from cae_pipeline.concurrency.parallel import batched
 from cae_pipeline.domain.batch import Delivery, DeliveryStatus, HeldFile
@@ -19,8 +19,6 @@ from cae_pipeline.domain.facts import FACTS, ImageFacts
 from cae_pipeline.domain.outcome import UNUSUAL, AcceptedImage, ImageStatus, Reason, ValidatedImage
 from cae_pipeline.domain.stamp import Stamp
 from cae_pipeline.errors import CaeError, NotFoundError
-
-IDS_PER_QUERY = 500
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,6 @@ from cae_pipeline.adapters.results.views import in_force
 from cae_pipeline.domain.outcome import Region, ScoredImage
 from cae_pipeline.domain.verdict import Verdict
 
-IDS_PER_QUERY = 500
-
 
 @dataclass(frozen=True)
 class DeliveryScores:

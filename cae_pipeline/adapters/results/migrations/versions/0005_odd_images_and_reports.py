@@ -54,8 +54,16 @@ VIEWS = {
         AND images.reason NOT IN ('near_duplicate', 'unlike_line')
         AND judgements.is_current AND judgements.score IS NOT NULL
     """,
-    # what a delivery has come to; images out of limits count apart from the scored and the flagged ones.
+    # flagged images as they count in the rates: those out of limits do not.
     # CROSS JOIN has SQLite begin at the thresholds, which are few: then an index answers without a look at the rows
+    "counted_flags": """
+        SELECT judgements.delivery_key, judgements.image_id FROM thresholds_in_force CROSS JOIN judgements
+        WHERE judgements.model_version = thresholds_in_force.model_version AND is_current AND score > value
+        AND NOT EXISTS (SELECT 1 FROM images WHERE images.delivery_key = judgements.delivery_key
+                        AND images.name = judgements.name AND images.status = 'accepted'
+                        AND images.reason NOT IN ('', 'near_duplicate', 'unlike_line'))
+    """,
+    # what a delivery has come to; images out of limits count apart from the scored and the flagged ones
     "delivery_rates": """
         SELECT deliveries.delivery_key, batches.line, batches.night, deliveries.is_in_force, deliveries.num_images,
                deliveries.num_quarantined - (SELECT COUNT(*) FROM releases
@@ -69,31 +77,14 @@ VIEWS = {
                 AND is_current AND score IS NOT NULL)
                    - (SELECT COUNT(*) FROM scored_out_of_limits
                       WHERE scored_out_of_limits.delivery_key = deliveries.delivery_key) AS num_scored,
-               (SELECT COUNT(*) FROM thresholds_in_force CROSS JOIN judgements
-                WHERE judgements.model_version = thresholds_in_force.model_version
-                AND judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value
-                AND NOT EXISTS (SELECT 1 FROM images WHERE images.delivery_key = judgements.delivery_key
-                                AND images.name = judgements.name AND images.status = 'accepted'
-                                AND images.reason NOT IN ('', 'near_duplicate', 'unlike_line')))
+               (SELECT COUNT(*) FROM counted_flags WHERE counted_flags.delivery_key = deliveries.delivery_key)
                    AS num_flagged,
-               (SELECT COUNT(*) FROM thresholds_in_force CROSS JOIN judgements
-                WHERE judgements.model_version = thresholds_in_force.model_version
-                AND judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value
-                AND NOT EXISTS (SELECT 1 FROM images WHERE images.delivery_key = judgements.delivery_key
-                                AND images.name = judgements.name AND images.status = 'accepted'
-                                AND images.reason NOT IN ('', 'near_duplicate', 'unlike_line'))
-                AND (SELECT verdict FROM verdicts WHERE verdicts.image_id = judgements.image_id
-                     ORDER BY verdict_id DESC LIMIT 1) = 'defect')
-                   AS num_confirmed,
-               (SELECT COUNT(*) FROM thresholds_in_force CROSS JOIN judgements
-                WHERE judgements.model_version = thresholds_in_force.model_version
-                AND judgements.delivery_key = deliveries.delivery_key AND is_current AND score > value
-                AND NOT EXISTS (SELECT 1 FROM images WHERE images.delivery_key = judgements.delivery_key
-                                AND images.name = judgements.name AND images.status = 'accepted'
-                                AND images.reason NOT IN ('', 'near_duplicate', 'unlike_line'))
-                AND (SELECT verdict FROM verdicts WHERE verdicts.image_id = judgements.image_id
-                     ORDER BY verdict_id DESC LIMIT 1) = 'normal')
-                   AS num_false_alarms
+               (SELECT COUNT(*) FROM counted_flags WHERE counted_flags.delivery_key = deliveries.delivery_key
+                AND (SELECT verdict FROM verdicts WHERE verdicts.image_id = counted_flags.image_id
+                     ORDER BY verdict_id DESC LIMIT 1) = 'defect') AS num_confirmed,
+               (SELECT COUNT(*) FROM counted_flags WHERE counted_flags.delivery_key = deliveries.delivery_key
+                AND (SELECT verdict FROM verdicts WHERE verdicts.image_id = counted_flags.image_id
+                     ORDER BY verdict_id DESC LIMIT 1) = 'normal') AS num_false_alarms
         FROM batches
         JOIN deliveries ON deliveries.batch_key = batches.batch_key
     """,
