@@ -43,8 +43,9 @@ FAILED_LINES = "failed_lines"
 """Key of the XCom that keeps which lines a task could not do, and why."""
 
 VALIDATE_AGAIN = Param(
-    [],
-    type="array",
+    None,
+    # with null, or the form would ask for it
+    type=["null", "array"],
     items={"type": "string"},
     description="Batches, one LINE/BATCH a row, that are judged by the limits of today though they were before",
 )
@@ -99,7 +100,7 @@ def night_of(dag_run: Any, params: Mapping[str, Any]) -> str:
     return str(Calendar(find_zone(plant_time_zone(), where="CAE_TIME_ZONE")).date_of(moment))
 
 
-def with_repeated(found: Sequence[Mapping[str, Any]], repeated: Sequence[str]) -> list[dict[str, Any]]:
+def with_repeated(found: Sequence[Mapping[str, Any]], repeated: Sequence[str] | None) -> list[dict[str, Any]]:
     """Put batches that are to be judged again, each a `LINE/BATCH`, before those that are due anyway.
 
     Raises:
@@ -107,9 +108,10 @@ def with_repeated(found: Sequence[Mapping[str, Any]], repeated: Sequence[str]) -
     """
     from airflow.sdk.exceptions import AirflowFailException
 
-    if wrong := [text for text in repeated if not all(text.partition("/"))]:
+    wanted = [text.strip() for text in repeated or () if text.strip()]
+    if wrong := [text for text in wanted if not all(text.partition("/"))]:
         raise AirflowFailException(f"validate_again: expected LINE/BATCH, received {', '.join(map(repr, wrong))}")
-    again = [dict(zip(("line", "batch_id"), text.split("/", 1), strict=True)) for text in repeated]
+    again = [dict(zip(("line", "batch_id"), text.split("/", 1), strict=True)) for text in wanted]
     return [{**batch, "again": True} for batch in again] + [dict(batch) for batch in found if batch not in again]
 
 

@@ -82,3 +82,33 @@ def test_a_command_that_fails_as_a_whole_fails_its_task(
     _fail(monkeypatch, StepRefusedError("no lines file", result=result))
     with pytest.raises(StepRefusedError):
         tasks.run_for_lines("plan")
+
+
+FOUND = [{"line": "cells", "batch_id": "2026-01-30"}, {"line": "cells", "batch_id": "2026-01-31"}]
+
+
+@pytest.mark.parametrize("nothing", [None, [], [" "]])
+def test_without_names_what_was_found_is_validated(nothing: list[str] | None) -> None:
+    assert tasks.with_repeated(FOUND, nothing) == FOUND
+    assert tasks.arguments_of(FOUND[0]) == ["--", "cells", "2026-01-30"]
+
+
+def test_a_named_batch_comes_first_and_once() -> None:
+    first, *others = tasks.with_repeated(FOUND, [" cells/2026-01-31"])
+    assert tasks.arguments_of(first) == ["--again", "--", "cells", "2026-01-31"]
+    assert others == FOUND[:1]
+
+
+def test_a_batch_whose_name_holds_a_slash_or_begins_with_a_dash_is_one_argument() -> None:
+    [batch] = tasks.with_repeated([], ["cells/-2026/01"])
+    assert tasks.arguments_of(batch) == ["--again", "--", "cells", "-2026/01"]
+
+
+def test_a_name_without_a_line_is_refused_at_once() -> None:
+    with pytest.raises(AirflowFailException, match=r"expected LINE/BATCH, received '2026-01-31', 'cells/'"):
+        tasks.with_repeated(FOUND, ["2026-01-31", "cells/"])
+
+
+def test_the_form_does_not_ask_for_it() -> None:
+    assert tasks.VALIDATE_AGAIN.resolve() is None
+    assert tasks.VALIDATE_AGAIN.resolve(["cells/2026-01-31"]) == ["cells/2026-01-31"]
