@@ -204,20 +204,26 @@ def measure_files(paths: Sequence[Path], limits: DecodeLimits, images: ImageSett
         results = pool.map(
             _measure_file, paths, [limits] * len(paths), [images] * len(paths), timeout=limits.timeout_seconds
         ).result()
-        for _ in paths:
-            try:
-                yield next(results)
-            except DecodeTimeoutError:
-                num_started += 1
-                yield Measured(None, Reason.DECODE_TIMEOUT, f"not decoded within {limits.timeout_seconds:g} s")
-            except ProcessExpired as error:
-                num_started += 1
-                yield Measured(None, Reason.DECODER_CRASHED, f"the decoder ended with exit code {error.exitcode}")
-            except MemoryError:
-                yield Measured(None, Reason.TOO_LARGE, "needs more memory than allowed")
-        # a process that is stopped while it starts fills standard error with a traceback
-        for _ in range(num_started):
-            started.acquire(timeout=START_SECONDS)
+        try:
+            for _ in paths:
+                try:
+                    measured = next(results)
+                except DecodeTimeoutError:
+                    num_started += 1
+                    told = f"not decoded within {limits.timeout_seconds:g} s"
+                    measured = Measured(None, Reason.DECODE_TIMEOUT, told)
+                except ProcessExpired as error:
+                    num_started += 1
+                    told = f"the decoder ended with exit code {error.exitcode}"
+                    measured = Measured(None, Reason.DECODER_CRASHED, told)
+                except MemoryError:
+                    measured = Measured(None, Reason.TOO_LARGE, "needs more memory than allowed")
+                yield measured
+        finally:
+            # a process that is stopped while it starts fills standard error with a traceback; here, and not behind the
+            # loop, because whoever has taken the last result asks for no more
+            for _ in range(num_started):
+                started.acquire(timeout=START_SECONDS)
 
 
 def measure_content(content: bytes, limits: DecodeLimits, images: ImageSettings = AS_STATED) -> ImageFacts:
